@@ -1,0 +1,25 @@
+"""InstructRec for RecBole: a sequential recommender that reads behaviour, context and plain words.
+
+Importing this package mends RecBole 1.2.1 for today's libraries
+(:mod:`recbole_instructrec.compat`) and registers the model
+(:mod:`recbole_instructrec.registry`); after that every entry point of RecBole
+accepts ``model="InstructRec"``.
+"""
+
+__version__ = "0.1.0"
+
+from recbole_instructrec.registry import check_version as _check_version
+
+
+def _start() -> None:
+    import recbole
+
+    _check_version(recbole.__version__)
+
+    from recbole_instructrec import compat, registry
+
+    compat.apply()
+    registry.register()
+
+
+_start()

@@ -1,0 +1,285 @@
+"""Checkpoints that carry data and no code.
+
+A checkpoint of InstructRec holds tensors and plain values only, so torch's safe
+loader (``weights_only=True``) reads it. Checkpoints of RecBole's other models
+are pickles of RecBole's own objects; they are read by an unpickler that builds
+the classes RecBole stores and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import re
+import tempfile
+import types
+import zipfile
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+FORMAT = "recbole-instructrec/1"
+
+#: Settings that describe the process that wrote the file, not the model.
+_OF_THE_PROCESS = {"device", "local_rank", "nproc", "world_size", "offset", "ip", "port", "single_spec", "resume"}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message says why and what to do."""
+
+
+def plain(value: Any) -> Any:
+    """Reduce a value to what torch's safe loader accepts.
+
+    Parameters
+    ----------
+    value : object
+        Tensors, numbers, strings, enums and nested containers of these.
+
+    Returns
+    -------
+    object
+        The same with enums as ``{"enum": class name, "name": member}`` and
+        numpy values as tensors or Python numbers.
+
+    Raises
+    ------
+    TypeError
+        For anything else: better here than in a file that cannot be read back.
+    """
+    if isinstance(value, np.generic):  # before float and str: numpy's scalars are subclasses of these
+        return value.item()
+    if isinstance(value, Enum):
+        return {"enum": type(value).__name__, "name": value.name}
+    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+        return value
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [plain(item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, (torch.device, torch.dtype, os.PathLike)):
+        return str(value)
+    raise TypeError(f"a checkpoint holds tensors and plain values only, not {type(value).__name__}: {value!r:.80}")
+
+
+def plain_config(config: Any) -> dict[str, Any]:
+    """The settings of a RecBole ``Config`` as plain values, without those of the running process."""
+    return {key: plain(value) for key, value in config.final_config_dict.items() if key not in _OF_THE_PROCESS}
+
+
+def restore_config(settings: Mapping[str, Any]) -> Any:
+    """Build a RecBole ``Config`` from :func:`plain_config`'s output, for this machine's device.
+
+    Parameters
+    ----------
+    settings : mapping
+        Plain settings as stored in a checkpoint.
+
+    Returns
+    -------
+    recbole.config.Config
+    """
+    from recbole.config import Config
+    from recbole.utils import enum_type, get_model
+
+    def revive(value: Any) -> Any:
+        if isinstance(value, dict):
+            if set(value) == {"enum", "name"}:
+                return getattr(enum_type, value["enum"])[value["name"]]
+            return {key: revive(item) for key, item in value.items()}
+        return value
+
+    config = Config.__new__(Config)
+    config.compatibility_settings()
+    config._init_parameters_category()
+    config.yaml_loader = config._build_yaml_loader()
+    config.final_config_dict = {key: revive(value) for key, value in settings.items()}
+    config.model, config.dataset = config.final_config_dict["model"], config.final_config_dict["dataset"]
+    config.model_class = get_model(config.model)
+    config.external_config_dict = {}
+    config._init_device()
+    return config
+
+
+def save_atomically(state: Mapping[str, Any], file: str | os.PathLike[str]) -> None:
+    """Write a checkpoint so that the file is either the old one or the whole new one.
+
+    Parameters
+    ----------
+    state : mapping
+        Already plain, see :func:`plain`.
+    file : path
+        Where to write.
+
+    Raises
+    ------
+    CheckpointError
+        When the disk is full or not writable; a former file stays as it was.
+    """
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            torch.save(dict(state), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the checkpoint {file} could not be written ({error}). Free some space or choose another "
+            "--checkpoint_dir; a former checkpoint of that name is unharmed."
+        ) from error
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def read(file: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint of InstructRec with torch's safe loader.
+
+    Parameters
+    ----------
+    file : path
+        A file written by :func:`save_atomically`.
+    map_location : torch.device or str
+        Where the tensors go.
+
+    Returns
+    -------
+    dict
+        The stored state.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is missing, truncated, carries code, or is not of InstructRec.
+    """
+    if not os.path.isfile(file):
+        raise CheckpointError(f"there is no checkpoint {file}. Give the path of a .pth file in --checkpoint_dir.")
+    if not zipfile.is_zipfile(file):
+        raise CheckpointError(
+            f"{file} is truncated or not a checkpoint at all ({os.path.getsize(file)} bytes, no torch archive). "
+            "Use another file, or train again."
+        )
+    try:
+        state = torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{file} is not a checkpoint of InstructRec: it carries pickled objects, which were not run. "
+            "A checkpoint of another RecBole model is opened with recbole.quick_start.load_data_and_model."
+        ) from error
+    except Exception as error:
+        raise CheckpointError(
+            f"{file} is damaged ({type(error).__name__}: {error}). Use another file, or train again."
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{file} is not a checkpoint of InstructRec of format {FORMAT}. Use a .pth file that InstructRec wrote."
+        )
+    return state
+
+
+def load_for_recbole(original: Callable[..., Any], file: Any, map_location: Any = None, **kwargs: Any) -> Any:
+    """What ``torch.load`` does when RecBole calls it (see ``compat.mend_checkpoint_loading``).
+
+    Parameters
+    ----------
+    original : callable
+        torch's own ``load``.
+    file : path or file object
+        A checkpoint of InstructRec or of any other RecBole model.
+    map_location : torch.device or str, optional
+        Where the tensors go.
+
+    Returns
+    -------
+    dict
+        The state, its ``"config"`` a RecBole ``Config``.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is damaged or asks for an object that RecBole does not store.
+    """
+    if not isinstance(file, (str, os.PathLike)):
+        return original(file, map_location=map_location, weights_only=False, pickle_module=_SafePickle, **kwargs)
+    if not zipfile.is_zipfile(file):
+        read(file)  # says in words what is wrong
+    if _is_ours(file):
+        state = read(file, map_location)
+        return {**state, "config": restore_config(state["config"])}
+    try:
+        return original(file, map_location=map_location, weights_only=False, pickle_module=_SafePickle, **kwargs)
+    except CheckpointError as error:
+        raise CheckpointError(f"{file}: {error}") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError) as error:
+        raise CheckpointError(f"{file} is damaged ({error}). Use another file, or train again.") from error
+
+
+def _is_ours(file: str | os.PathLike[str]) -> bool:
+    """Whether the pickle inside names our format; nothing is unpickled to find out."""
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            if name.endswith("/data.pkl"):
+                return FORMAT.encode() in archive.read(name)
+    return False
+
+
+# What checkpoints of RecBole's models are made of.
+_ALLOWED = {
+    "collections": {"OrderedDict", "defaultdict", "Counter"},
+    "builtins": {"set", "frozenset", "slice", "complex", "range", "bytearray", "list", "dict", "int", "float", "str"},
+    "_codecs": {"encode"},
+    "copyreg": {"_reconstructor"},
+    "torch": {"device", "Size", "Tensor"},
+    "torch._utils": {"_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_sparse_tensor"},
+    "torch.storage": {"UntypedStorage", "TypedStorage"},
+    "torch.serialization": {"_get_layout"},
+    "numpy": {"ndarray", "dtype", "float64", "float32", "int64", "int32", "bool_", "str_"},
+    "numpy.dtypes": None,
+    "numpy.core.multiarray": {"scalar", "_reconstruct"},
+    "numpy._core.multiarray": {"scalar", "_reconstruct"},
+    "recbole.config.configurator": {"Config"},
+    "recbole.utils.enum_type": None,
+    "yaml.loader": {"FullLoader"},
+}
+_ALLOWED_PATTERN = re.compile(r"^(torch \w+Storage|torch (float|double|half|bfloat16|u?int\d*|long|short|bool)\d*"
+                              r"|scipy\.sparse\.\w+ \w+_(matrix|array))$")
+
+
+class _SafeUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = _ALLOWED.get(module, set())
+        if allowed is None or name in allowed or _ALLOWED_PATTERN.match(f"{module} {name}"):
+            if "." not in name:
+                return super().find_class(module, name)
+        if os.environ.get("RECBOLE_INSTRUCTREC_TRUST_CHECKPOINTS") == "1":
+            return super().find_class(module, name)
+        raise CheckpointError(
+            f"the checkpoint asks for {module}.{name}, which RecBole's checkpoints do not hold; nothing was run. "
+            "If you trust the file, set RECBOLE_INSTRUCTREC_TRUST_CHECKPOINTS=1 and load it again."
+        )
+
+
+def _load(stream: Any, **kwargs: Any) -> Any:
+    return _SafeUnpickler(stream, **kwargs).load()
+
+
+def _loads(data: bytes, **kwargs: Any) -> Any:
+    return _load(io.BytesIO(data), **kwargs)
+
+
+_SafePickle = types.ModuleType("recbole_instructrec_safe_pickle")
+_SafePickle.Unpickler = _SafeUnpickler  # type: ignore[attr-defined]
+_SafePickle.load = _load  # type: ignore[attr-defined]
+_SafePickle.loads = _loads  # type: ignore[attr-defined]
+_SafePickle.UnpicklingError = pickle.UnpicklingError  # type: ignore[attr-defined]

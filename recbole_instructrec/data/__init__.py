@@ -1,0 +1,1 @@
+"""Atomic files to training and evaluation rows. Nothing here imports the model."""

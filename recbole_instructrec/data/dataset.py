@@ -1,0 +1,378 @@
+"""RecBole data set with stock evaluation rows and cheap training rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+
+from recbole_instructrec.data.context import Context
+from recbole_instructrec.data.history import History
+from recbole_instructrec.data.instructions import InstructionError, build_sources, mixture
+from recbole_instructrec.data.items import Attributes, item_texts
+from recbole_instructrec.data.rows import RowPlan, Rows
+
+#: Batch fields of ours.
+INSTRUCTION, CONTEXT = "instruction_number", "request_context"
+
+_RAW_TIME, _END, _PART = "__raw_time", "history_end", "__part"
+
+
+class InstructRecDataset(SequentialDataset):
+    """Rows are positions in one sorted history; lists are built when a batch is made.
+
+    RecBole's :class:`SequentialDataset` copies up to ``MAX_ITEM_LIST_LENGTH``
+    values of every field for every interaction. Here a row is its target's
+    position, so memory is O(interactions). Evaluation batches equal the stock
+    ones, row for row; training rows are windows or length-grouped prefixes
+    (:class:`~recbole_instructrec.data.rows.RowPlan`).
+
+    Parameters
+    ----------
+    config : recbole.config.Config
+        Options as documented in ``properties/InstructRec.yaml``.
+
+    Attributes
+    ----------
+    history : History
+        All interactions, sorted by user and time.
+    item_texts : list of str
+        Text of each item, ``[n_items]``.
+    attributes : Attributes
+        What instructions can ask for.
+    instructions : InstructionBank
+        Distinct instruction texts.
+    context : Context
+        Codes of the request-time fields.
+    sources : dict of str to Source
+        Instruction sources that this data set can give.
+    """
+
+    _training = False
+
+    # --- loading -----------------------------------------------------------------------------
+
+    def _normalize(self) -> None:
+        """Keep the timestamps as they stand before RecBole makes them normalised float32."""
+        if self.time_field in self.inter_feat:
+            raw = self.inter_feat[self.time_field].to_numpy(dtype=np.float64)
+            self._raw_time = np.nan_to_num(raw, nan=-1).astype(np.int64)
+        else:
+            self._raw_time = None
+        super()._normalize()
+
+    def _change_feat_format(self) -> None:
+        lists = f"{self.iid_field}{self.config['LIST_SUFFIX']}" in self.inter_feat
+        parts = None
+        if self.benchmark_filename_list is not None and not lists:
+            parts = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
+        super()._change_feat_format()  # augments, unless benchmark files are used
+        if self.benchmark_filename_list is not None:
+            if lists:
+                self._history_of_given_rows()
+            else:
+                self.inter_feat[_PART] = torch.from_numpy(parts)
+                self.data_augmentation()
+        self._describe()
+
+    def _benchmark_presets(self) -> None:
+        if f"{self.iid_field}{self.config['LIST_SUFFIX']}" in self.inter_feat:
+            super()._benchmark_presets()
+
+    def data_augmentation(self) -> None:
+        """Sort the interactions and make one row for each that has a predecessor, as RecBole does."""
+        self._aug_presets()
+        self._check_field("uid_field", "time_field")
+        if self.time_field not in self.inter_feat:
+            raise ValueError(
+                f"the column {self.time_field!r} (TIME_FIELD) is not loaded, and a sequence has no order without it. "
+                "Add it to load_col['inter'], or set TIME_FIELD to the column that holds the time."
+            )
+        if self._raw_time is not None:
+            self.inter_feat[_RAW_TIME] = torch.from_numpy(self._raw_time)
+        self.sort(by=[self.uid_field, self.time_field], ascending=True)
+        columns = dict(self.inter_feat.interaction)
+        raw = columns.pop(_RAW_TIME, None)
+        part = columns.pop(_PART, None)
+        user = columns.pop(self.uid_field)
+        start = History.starts(user.numpy())
+        self.history = History(
+            columns, user, start, columns[self.iid_field].numpy(), None if raw is None else raw.numpy()
+        )
+        target = np.flatnonzero(start < np.arange(len(start)))
+        if not len(target):
+            raise ValueError(
+                f"no user of {self.dataset_name!r} has two interactions, so there is nothing to predict. "
+                "Check load_col, val_interval and the *_inter_num_interval filters."
+            )
+        length = np.minimum(target - start[target], self.max_item_list_len)
+        rows = {self.uid_field: user[target], **{name: values[target] for name, values in columns.items()}}
+        rows[self.item_list_length_field] = torch.from_numpy(length)
+        rows[_END] = torch.from_numpy(target)
+        if part is not None:
+            rows[_PART] = part[target]
+        self.inter_feat = Interaction(rows)
+        lonely = int((np.diff(np.r_[np.flatnonzero(start == np.arange(len(start))), len(start)]) == 1).sum())
+        if lonely:
+            self.logger.warning(f"{lonely} users have one interaction: they have no evaluation row.")
+
+    def _history_of_given_rows(self) -> None:
+        """Benchmark files that hold item lists: each row becomes a history of its own."""
+        suffix = self.config["LIST_SUFFIX"]
+        feat = self.inter_feat
+        length = feat[self.item_list_length_field].long().clamp(max=self.max_item_list_len)
+        before = torch.arange(feat[self.iid_field + suffix].shape[1]) < length[:, None]
+        block = length + 1
+        end = torch.cumsum(block, 0) - 1  # position of each row's target
+        is_target = torch.zeros(int(block.sum()), dtype=torch.bool)
+        is_target[end] = True
+        columns = {}
+        for field in list(feat):
+            if field == self.uid_field or field.endswith(suffix) or field == self.item_list_length_field:
+                continue
+            values = feat[field]
+            column = torch.zeros((len(is_target), *values.shape[1:]), dtype=values.dtype)
+            column[is_target] = values
+            if field + suffix in feat:
+                column[~is_target] = feat[field + suffix][:, : before.shape[1]][before].to(values.dtype)
+            columns[field] = column
+        user = torch.repeat_interleave(feat[self.uid_field], block)
+        start = torch.repeat_interleave(end - length, block).numpy()
+        time = None
+        if self._raw_time is not None:  # the lists' own times are not clock time once normalised
+            time = np.full(len(is_target), -1, dtype=np.int64)
+            time[is_target.numpy()] = self._raw_time
+        self.history = History(columns, user, start, columns[self.iid_field].numpy(), time)
+        rows = {name: feat[name] for name in feat if not name.endswith(suffix)}
+        rows[self.item_list_length_field] = length
+        rows[_END] = end
+        self.inter_feat = Interaction(rows)
+        for field in columns:
+            setattr(self, f"{field}_list_field", field + suffix)
+
+    def _describe(self) -> None:
+        """Item texts, attributes, context and instructions."""
+        config = self.config
+        self.item_texts = item_texts(self, _listed(config["item_text_fields"]))
+        self.attributes = Attributes(self, _listed(config["intent_field"]), config["intent_max_values"])
+        self.context = Context(_listed(config["context_fields"]), self.history, self)
+        self.instructions, self.sources = build_sources(self, self.history)
+        self._mixture = mixture(config["instruction_mix"], self.sources)
+        self.use_instructions(config["instruction_source"])
+
+    # --- splitting ---------------------------------------------------------------------------
+
+    def build(self) -> list[InstructRecDataset]:
+        """Split as RecBole does; the first part becomes training rows.
+
+        Returns
+        -------
+        list of InstructRecDataset
+            Training, validation and test part.
+        """
+        datasets = super().build()
+        if self.benchmark_filename_list is not None and _PART in self.inter_feat:
+            part = self.inter_feat[_PART]
+            datasets = [
+                self.copy(self.inter_feat[torch.nonzero(part == n).flatten()]) for n in range(len(self.file_size_list))
+            ]
+            for dataset in [self, *datasets]:
+                del dataset.inter_feat.interaction[_PART]
+        datasets[0]._make_training_rows()
+        return datasets
+
+    def _make_training_rows(self) -> None:
+        is_target = np.zeros(len(self.history), dtype=bool)
+        is_target[self.inter_feat[_END].numpy()] = True
+        if self.config["first_interaction_target"]:
+            # The first interaction of whoever has a training row precedes that row.
+            is_target[np.unique(self.history.user_start[is_target])] = True
+        kind = self.config["training_rows"]
+        if kind not in ("windows", "prefixes"):
+            raise ValueError(f"training_rows must be windows or prefixes, not {kind!r}.")
+        per_row = 1 if kind == "prefixes" else self.config["window_targets"] or self.max_item_list_len
+        self._is_target = is_target
+        self._plan = RowPlan(is_target, self.history.user_start, self.max_item_list_len, per_row, self.config["seed"])
+        self._training = True
+        self.start_epoch(0)
+
+    @property
+    def n_training_targets(self) -> int:
+        """Number of targets that one epoch trains."""
+        return int(self._is_target.sum())
+
+    def start_epoch(self, epoch: int) -> None:
+        """Cut and order the training rows of one epoch; the same number gives the same rows.
+
+        Parameters
+        ----------
+        epoch : int
+            Epoch number.
+        """
+        batch_size = self.config["train_batch_size"]
+        if not self.config["single_spec"]:
+            batch_size = max(1, batch_size // self.config["world_size"])
+        self._epoch = epoch
+        self._rows: Rows = self._plan.epoch(epoch, batch_size)
+
+    # --- instructions ------------------------------------------------------------------------
+
+    def use_instructions(self, source: str) -> None:
+        """Choose the instruction source of this part's evaluation rows.
+
+        Parameters
+        ----------
+        source : {"none", "history", "intent", "file", "shuffled"}
+            Evaluation row of DESIGN section 5.
+
+        Raises
+        ------
+        InstructionError
+            When this data set cannot give that source.
+        """
+        if source not in self.available_rows():
+            needs = {
+                "intent": "intent_field (attributes of the items)",
+                "history": "intent_field or item_text_fields",
+                "file": "an instruction_id column in load_col['inter'] and a .inst file",
+                "shuffled": "intent_field, or instructions from a file",
+            }
+            raise InstructionError(
+                f"instruction_source {source!r} "
+                + (f"needs {needs[source]}." if source in needs else "is unknown; use none, history, intent, file or shuffled.")
+            )
+        self._source = source
+
+    def available_rows(self) -> list[str]:
+        """Evaluation rows that this data set can give, in the order of the tables."""
+        rows = [name for name in ("none", "history", "file", "intent") if name in self.sources]
+        return rows + (["shuffled"] if {"file", "intent"} & set(rows) else [])
+
+    def instruction_numbers(self, index: torch.Tensor) -> torch.Tensor:
+        """Instructions of evaluation rows under the chosen source.
+
+        Parameters
+        ----------
+        index : Tensor
+            Row numbers of this part, ``[batch_size]``.
+
+        Returns
+        -------
+        Tensor
+            Numbers in ``instructions.texts``, ``[batch_size]``.
+        """
+        if self._source == "shuffled":
+            index = self._of_another_user()[index]
+        source = self.sources["file" if "file" in self.sources else "intent"] if self._source == "shuffled" else (
+            self.sources[self._source]
+        )
+        return torch.from_numpy(source.numbers(self.inter_feat[_END][index].numpy(), None))
+
+    def _of_another_user(self) -> torch.Tensor:
+        """For each row a row of the next user on a random round trip through all users."""
+        user = self.inter_feat[self.uid_field].numpy()
+        rng = np.random.default_rng(self.config["instruction_seed"])
+        trip = rng.permutation(np.unique(user))
+        following = dict(zip(trip, np.roll(trip, -1), strict=True))
+        first_row = {u: row for row, u in reversed(list(enumerate(user)))}
+        return torch.tensor([first_row[following[u]] for u in user])
+
+    # --- rows --------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._rows) if self._training else len(self.inter_feat)
+
+    def __getitem__(self, index: Any, join: bool = True) -> Interaction:
+        if isinstance(index, int):
+            one = self.__getitem__([index], join)
+            return Interaction({name: values[0] for name, values in one.interaction.items()})
+        index = _as_positions(index, len(self))
+        return self._training_batch(index) if self._training else self._evaluation_batch(index, join)
+
+    def _evaluation_batch(self, index: torch.Tensor, join: bool) -> Interaction:
+        """RecBole's own row: target, list of every field, length; and the instruction and context."""
+        row = {name: values.index_select(0, index) for name, values in self.inter_feat.interaction.items()}
+        end = row.pop(_END)
+        length = row[self.item_list_length_field]
+        for field in self.history.columns:
+            list_field = getattr(self, f"{field}_list_field", None)
+            if list_field is not None:
+                row[list_field] = self.history.gather(field, end - length, length, self.max_item_list_len)
+        row[INSTRUCTION] = self.instruction_numbers(index)
+        if self.context.fields:
+            row[CONTEXT] = torch.from_numpy(self.context.codes[end.numpy()]).long()
+        batch = Interaction(row)
+        return self.join(batch) if join else batch
+
+    def _training_batch(self, index: torch.Tensor) -> Interaction:
+        """A batch of training rows, as wide as its longest.
+
+        Fields: items read ``[batch_size, width]``; targets ``[batch_size, width + 1]``
+        where column t follows the first t items and 0 means no loss; instruction
+        and context of each target.
+        """
+        rows = self._rows.take(index.numpy())
+        start, length = torch.from_numpy(rows.start), torch.from_numpy(rows.length)
+        width = int(length.max())
+        position = rows.start[:, None] + np.arange(width + 1)  # [batch_size, width + 1]
+        trained = (position >= rows.first_target[:, None]) & (position < rows.end[:, None])
+        position = np.where(trained, position, 0)
+        trained &= self._is_target[position]
+        targets = np.where(trained, self.history.item[position], 0)
+        numbers = np.zeros_like(targets)
+        numbers[trained] = self._draw_instructions(position[trained], int(index[0]))
+        batch = {
+            self.uid_field: self.history.user[start],
+            self.iid_field + self.config["LIST_SUFFIX"]: self.history.gather(self.iid_field, start, length, width),
+            self.item_list_length_field: length,
+            self.iid_field: torch.from_numpy(targets),
+            INSTRUCTION: torch.from_numpy(numbers),
+        }
+        if self.context.fields:
+            codes = self.context.codes[position] * trained[..., None]
+            batch[CONTEXT] = torch.from_numpy(codes).long()
+        return Interaction(batch)
+
+    def _draw_instructions(self, positions: np.ndarray, batch: int) -> np.ndarray:
+        names, cumulated = self._mixture
+        if len(names) == 1 and names[0] == "none":
+            return np.zeros(len(positions), dtype=np.int64)
+        rng = np.random.default_rng([self.config["seed"], self._epoch, batch])
+        which = np.searchsorted(cumulated, rng.random(len(positions)), side="right").clip(max=len(names) - 1)
+        numbers = np.zeros(len(positions), dtype=np.int64)
+        for code, name in enumerate(names):
+            chosen = which == code
+            if name != "none" and chosen.any():
+                numbers[chosen] = self.sources[name].numbers(positions[chosen], rng)
+        return numbers
+
+    def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> Any:
+        """Sparse user-item matrix of this part; the first item of each history counts too, as in RecBole."""
+        feat = {name: values for name, values in self.inter_feat.interaction.items() if name != _END}
+        first = self.inter_feat[self.item_list_length_field] == 1
+        before = self.inter_feat[_END][first] - 1
+        joined = {
+            name: torch.cat([values, self.history.columns[name][before] if name in self.history.columns else values[first]])
+            for name, values in feat.items()
+        }
+        return self._create_sparse_matrix(Interaction(joined), self.uid_field, self.iid_field, form, value_field)
+
+
+def _listed(value: Any) -> list[str]:
+    """An option that is a name, a list of names or nothing, as a list."""
+    if value is None or value == "":
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _as_positions(index: Any, length: int) -> torch.Tensor:
+    """Any index that RecBole uses (list, array, tensor, slice, mask) as row numbers."""
+    if isinstance(index, slice):
+        return torch.arange(*index.indices(length))
+    index = torch.as_tensor(np.asarray(index))
+    if index.dtype == torch.bool:
+        return torch.nonzero(index).flatten()
+    return torch.where(index < 0, index + length, index).long()

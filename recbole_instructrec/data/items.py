@@ -1,0 +1,113 @@
+"""What is known of the items: their text and their attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from logging import getLogger
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from recbole.utils import FeatureType
+
+
+class ItemFieldError(ValueError):
+    """An option names an item field that is not there."""
+
+
+def _tokens(dataset: Any, field: str, option: str) -> list[list[str]]:
+    """The words of a token or token_seq field for every item, ``[n_items]`` lists."""
+    loaded = [] if dataset.item_feat is None else list(dataset.item_feat)
+    if dataset.item_feat is None or field not in loaded:
+        raise ItemFieldError(
+            f"{option} names {field!r}, which is not loaded from the .item file (loaded: "
+            f"{', '.join(loaded) or 'nothing'}). Add it to load_col['item'], or correct {option}."
+        )
+    names = dataset.field2id_token.get(field)
+    if names is None:
+        raise ItemFieldError(f"{option} names {field!r}, which is of type float; only token and token_seq fields fit.")
+    ids = np.asarray(dataset.item_feat[field])
+    if dataset.field2type[field] == FeatureType.TOKEN:
+        return [[str(names[i])] if i else [] for i in ids]
+    return [[str(names[i]) for i in row if i] for row in ids]
+
+
+def item_texts(dataset: Any, fields: Sequence[str]) -> list[str]:
+    """One text an item: the named fields in their order.
+
+    Parameters
+    ----------
+    dataset : RecBole dataset
+        With ``item_feat`` as Interaction.
+    fields : sequence of str
+        Token or token_seq fields of ``.item``.
+
+    Returns
+    -------
+    list of str
+        ``[n_items]``; empty for the padding item and for items without text,
+        which are counted in the log.
+
+    Raises
+    ------
+    ItemFieldError
+        When a field is not loaded.
+    """
+    texts = [""] * dataset.item_num
+    for field in fields:
+        for item, words in enumerate(_tokens(dataset, field, "item_text_fields")):
+            if words:
+                texts[item] = f"{texts[item]}. {' '.join(words)}" if texts[item] else " ".join(words)
+    empty = sum(not text for text in texts[1:])
+    if fields and empty:
+        getLogger().warning(f"{empty} of {dataset.item_num - 1} items have no text; they are known by their id alone.")
+    return texts
+
+
+class Attributes:
+    """Attributes of the items that an instruction can ask for.
+
+    Parameters
+    ----------
+    dataset : RecBole dataset
+        With ``item_feat`` as Interaction.
+    fields : sequence of str
+        Token or token_seq fields of ``.item`` (``intent_field``).
+    max_values : int
+        Only so many attributes, the most frequent first, are kept.
+
+    Attributes
+    ----------
+    names : list of str
+        ``[n_attributes]``.
+    matrix : scipy.sparse.csr_matrix
+        ``[n_items, n_attributes]``, 1 where the item has the attribute.
+    """
+
+    def __init__(self, dataset: Any, fields: Sequence[str], max_values: int) -> None:
+        pairs: list[tuple[int, str]] = []
+        for field in fields:
+            for item, words in enumerate(_tokens(dataset, field, "intent_field")):
+                pairs.extend((item, word) for word in dict.fromkeys(words))
+        counts: dict[str, int] = {}
+        for _, word in pairs:
+            counts[word] = counts.get(word, 0) + 1
+        self.names = sorted(counts, key=lambda word: (-counts[word], word))[:max_values]
+        if len(counts) > max_values:
+            getLogger().info(
+                f"intent_field has {len(counts)} values; the {max_values} most frequent are used (intent_max_values)."
+            )
+        code = {word: index for index, word in enumerate(self.names)}
+        kept = [(item, code[word]) for item, word in pairs if word in code]
+        rows, columns = np.array(kept, dtype=np.int64).reshape(-1, 2).T
+        self.matrix = csr_matrix(
+            (np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(dataset.item_num, len(self.names))
+        )
+        self.matrix.data[:] = 1.0  # the same word in two fields counts once
+        bare = int((np.diff(self.matrix.indptr)[1:] == 0).sum())
+        if fields and bare:
+            getLogger().warning(f"{bare} of {dataset.item_num - 1} items have none of the attributes of intent_field.")
+
+    def __len__(self) -> int:
+        return len(self.names)

@@ -1,0 +1,139 @@
+"""Training rows: which slices of the history are read, and which positions are targets.
+
+A row reads up to ``width`` consecutive interactions of a user and is trained at
+the positions of its own targets only, so that each target is used exactly once
+an epoch whatever the slices overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Rows:
+    """Slices of the history.
+
+    Attributes
+    ----------
+    start : ndarray
+        Position of the first interaction that is read, ``[n_rows]``.
+    first_target, end : ndarray
+        Targets are the positions ``first_target <= p < end``, ``[n_rows]``;
+        interactions ``start <= p < end - 1`` are read.
+    """
+
+    start: np.ndarray
+    first_target: np.ndarray
+    end: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def length(self) -> np.ndarray:
+        """Number of interactions that each row reads, ``[n_rows]``."""
+        return self.end - 1 - self.start
+
+    def take(self, index: np.ndarray) -> Rows:
+        """The rows at ``index``."""
+        return Rows(self.start[index], self.first_target[index], self.end[index])
+
+
+class RowPlan:
+    """Cuts the training targets of every user into rows, anew for each epoch.
+
+    Parameters
+    ----------
+    is_target : ndarray of bool
+        Which positions of the history are training targets, ``[n_interactions]``.
+    user_start : ndarray
+        Position of each interaction's user's first interaction, ``[n_interactions]``.
+    width : int
+        Number of interactions a row may read (``MAX_ITEM_LIST_LENGTH``).
+    targets_per_row : int
+        At most so many targets a row: ``width`` makes windows, 1 makes RecBole's prefixes.
+    seed : int
+        With the epoch it fixes where windows begin and how rows are ordered.
+
+    Notes
+    -----
+    A user with more targets than fit one row has the boundaries between rows
+    moved by a random offset each epoch; otherwise the same targets would always
+    see a short history. The number of rows stays the same (RecBole's loader fixes
+    it): where an offset needs fewer rows, long ones are cut in two.
+    """
+
+    def __init__(
+        self, is_target: np.ndarray, user_start: np.ndarray, width: int, targets_per_row: int, seed: int
+    ) -> None:
+        positions = np.flatnonzero(is_target)
+        owner = user_start[positions]
+        # One span per user, from the first target to the last.
+        edges = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(positions) else np.zeros(0, dtype=int)
+        self._user = owner[edges]
+        self._first = positions[edges]
+        self._end = positions[np.r_[edges[1:], len(positions)] - 1] + 1 if len(positions) else edges
+        self._width, self._size, self._seed = width, targets_per_row, seed
+        span = self._end - self._first
+        self._moving = (span > targets_per_row) & (targets_per_row > 1)
+        self.n_rows = int(np.where(self._moving, 1 + -(-(span - 1) // self._size), -(-span // self._size)).sum())
+
+    def epoch(self, epoch: int, batch_size: int) -> Rows:
+        """The rows of one epoch, rows of like length in one batch, batches in random order.
+
+        Parameters
+        ----------
+        epoch : int
+            Epoch number; the same number gives the same rows.
+        batch_size : int
+            Number of rows that the loader takes at a time.
+
+        Returns
+        -------
+        Rows
+            ``n_rows`` rows.
+        """
+        rng = np.random.default_rng([self._seed, epoch])
+        rows = self._cut(rng)
+        return rows.take(self._order(rows.length, batch_size, rng))
+
+    def _cut(self, rng: np.random.Generator) -> Rows:
+        size = self._size
+        span = self._end - self._first
+        offset = np.where(self._moving, rng.integers(1, size + 1, len(span)), np.minimum(size, span))
+        count = 1 + -(-(span - offset) // size)
+        user = np.repeat(np.arange(len(span)), count)
+        nth = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
+        first = self._first[user] + np.where(nth > 0, offset[user] + (nth - 1) * size, 0)
+        end = np.minimum(self._first[user] + offset[user] + nth * size, self._end[user])
+        first, end, user = self._fill_up(first, end, user, rng)
+        start = np.maximum(self._user[user], end - 1 - self._width)
+        return Rows(start, first, end)
+
+    def _fill_up(
+        self, first: np.ndarray, end: np.ndarray, user: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        while (missing := self.n_rows - len(first)) > 0:
+            divisible = np.flatnonzero(end - first > 1)
+            chosen = rng.permutation(divisible)[:missing]
+            middle = (first[chosen] + end[chosen]) // 2
+            first = np.r_[first, middle]
+            user = np.r_[user, user[chosen]]
+            end = np.r_[end, end[chosen]]
+            end[chosen] = middle
+        return first, end, user
+
+    @staticmethod
+    def _order(length: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+        shuffled = rng.permutation(len(length))
+        # Sorting all rows would always put the same ones together; sort within pools of many batches.
+        pool = 50 * batch_size
+        for begin in range(0, len(shuffled), pool):
+            part = shuffled[begin : begin + pool]
+            shuffled[begin : begin + pool] = part[np.argsort(length[part], kind="stable")]
+        whole = len(shuffled) // batch_size * batch_size
+        batches = shuffled[:whole].reshape(-1, batch_size)
+        return np.r_[batches[rng.permutation(len(batches))].ravel(), shuffled[whole:]]

@@ -1,0 +1,1 @@
+"""The model and its parts. Nothing here imports leaderboard, steering or live code."""

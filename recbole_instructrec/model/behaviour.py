@@ -1,0 +1,112 @@
+"""Causal encoder of what the user did (A in the notation of DESIGN section 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Block(nn.Module):
+    """Self-attention and feed-forward, each with normalisation first and a residual.
+
+    Parameters
+    ----------
+    size, inner_size : int
+        Width of the block and of its feed-forward layer.
+    n_heads : int
+        Attention heads.
+    dropout, attention_dropout : float
+        Of the residuals and of the attention weights.
+    """
+
+    def __init__(self, size: int, inner_size: int, n_heads: int, dropout: float, attention_dropout: float) -> None:
+        super().__init__()
+        if size % n_heads:
+            raise ValueError(f"hidden_size ({size}) must be a multiple of n_heads ({n_heads}).")
+        self.n_heads, self.attention_dropout = n_heads, attention_dropout
+        self.attention_norm, self.inner_norm = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.query_key_value = nn.Linear(size, 3 * size)
+        self.out = nn.Linear(size, size)
+        self.inner = nn.Sequential(nn.Linear(size, inner_size), nn.GELU(), nn.Linear(inner_size, size))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """``[batch_size, length, size]`` to the same; a position sees itself and earlier ones."""
+        batch, length, size = states.shape
+        mixed = self.query_key_value(self.attention_norm(states))
+        query, key, value = mixed.view(batch, length, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(
+            query, key, value, dropout_p=self.attention_dropout if self.training else 0.0, is_causal=True
+        )
+        states = states + self.dropout(self.out(attended.transpose(1, 2).reshape(batch, length, size)))
+        return states + self.dropout(self.inner(self.inner_norm(states)))
+
+
+class BehaviourEncoder(nn.Module):
+    """Transformer over the items of a history, after a start token.
+
+    The start token stands for a user of whom nothing is known, so an empty
+    history has a state too. Rows are left aligned: padding comes after every
+    real item, and a causal position never sees it, so no padding mask is needed.
+
+    Parameters
+    ----------
+    hidden_size, inner_size, n_layers, n_heads : int
+        Shape of the transformer.
+    max_length : int
+        Longest history.
+    dropout, attention_dropout, item_dropout : float
+        ``item_dropout`` hides whole items of the history in training.
+
+    References
+    ----------
+    Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        inner_size: int,
+        n_layers: int,
+        n_heads: int,
+        max_length: int,
+        dropout: float,
+        attention_dropout: float,
+        item_dropout: float,
+    ) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.randn(hidden_size) * 0.02)
+        self.position = nn.Embedding(max_length + 1, hidden_size)
+        nn.init.normal_(self.position.weight, std=0.02)
+        self.norm, self.last_norm = nn.LayerNorm(hidden_size), nn.LayerNorm(hidden_size)
+        self.dropout, self.item_dropout = nn.Dropout(dropout), item_dropout
+        self.blocks = nn.ModuleList(
+            Block(hidden_size, inner_size, n_heads, dropout, attention_dropout) for _ in range(n_layers)
+        )
+
+    def forward(self, items: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        """States after the start token and after each item.
+
+        Parameters
+        ----------
+        items : Tensor
+            Item ids, left aligned, ``[batch_size, length]``.
+        table : Tensor
+            Item vectors, ``[n_items, hidden_size]``.
+
+        Returns
+        -------
+        Tensor
+            ``[batch_size, length + 1, hidden_size]``; state t has seen the first t items.
+        """
+        vectors = F.embedding(items, table)
+        if self.training and self.item_dropout:
+            hidden = torch.rand(items.shape, device=items.device) < self.item_dropout
+            vectors = vectors.masked_fill(hidden.unsqueeze(-1), 0.0)
+        start = self.start.expand(len(items), 1, -1)
+        states = torch.cat([start, vectors], dim=1) + self.position.weight[: items.shape[1] + 1]
+        states = self.dropout(self.norm(states))
+        for block in self.blocks:
+            states = block(states)
+        return self.last_norm(states)

@@ -1,0 +1,314 @@
+"""InstructRec: ranks a catalogue from behaviour, context and what the user says.
+
+In the notation of DESIGN section 1:
+
+    A = behaviour encoder(X)          what the user did
+    B = context encoder(C)            what is known at request time
+    h(x)                              what the user said
+    ŷ = f(h(x))                       which attributes that asks for
+    h = g(A, B, h(x))                 the user's situation
+    r = k(I', I)                      cosine of situation and item, plus what the
+                                      instruction says about the item
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from torch import nn
+from torch.nn import functional as F
+
+from recbole_instructrec.data.dataset import CONTEXT, INSTRUCTION
+from recbole_instructrec.model.behaviour import BehaviourEncoder
+from recbole_instructrec.model.fusion import ContextEncoder, Fusion
+from recbole_instructrec.model.instructions import (
+    BiLSTMInstructions,
+    FrozenInstructions,
+    InstructionSummary,
+    TunedInstructions,
+)
+from recbole_instructrec.model.intent import IntentHead
+from recbole_instructrec.model.items import ItemTable, read_item_vectors, whiten
+from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
+from recbole_instructrec.model.match import TextMatch
+from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+
+# Finite, because minus infinity times a gradient of zero is not a number.
+_NEVER = -1e9
+
+
+class InstructRec(SequentialRecommender):
+    """Sequential recommender that reads behaviour, context and instructions.
+
+    Parameters
+    ----------
+    config : recbole.config.Config
+        Options as documented in ``properties/InstructRec.yaml``.
+    dataset : InstructRecDataset
+        For the catalogue, item texts, attributes and instruction texts.
+    """
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        size = config["hidden_size"]
+        self.loss_chunk = config["loss_chunk"]
+        self.intent_weight = config["intent_weight"]
+        self.catalogue = catalogue_fingerprint(dataset)
+
+        text_encoder = self._text_encoder(config, dataset)
+        texts, has_text = self._item_text_vectors(dataset, text_encoder)
+        modalities = {"text": whiten(texts, has_text, config["item_text_size"])} if has_text.any() else {}
+        for name, file in (config["item_vectors"] or {}).items():
+            vectors, present = read_item_vectors(file, dataset.field2id_token[dataset.iid_field])
+            modalities[name] = whiten(vectors, present, config["item_text_size"])
+        fusion = config["item_fusion"]
+        if fusion == "none" and config["item_vectors"]:
+            fusion = "add"
+        self.items = ItemTable(
+            self.n_items, size, modalities, fusion, config["item_experts"], config["hidden_dropout_prob"]
+        )
+        self.behaviour = BehaviourEncoder(
+            size,
+            config["inner_size"],
+            config["n_layers"],
+            config["n_heads"],
+            self.max_seq_length,
+            config["hidden_dropout_prob"],
+            config["attn_dropout_prob"],
+            config["item_dropout_prob"],
+        )
+        self.context = ContextEncoder(dataset.context.sizes, size) if dataset.context.fields else None
+        self.fusion = Fusion(size, config["n_heads"], config["hidden_dropout_prob"])
+        self.instructions, self.summary, self.intent, self.match = None, None, None, None
+        if len(dataset.instructions) > 1:
+            self._build_instruction_side(config, dataset, text_encoder, texts, has_text)
+
+        self.item_bias = nn.Parameter(torch.zeros(self.n_items))
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
+        self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
+
+    # --- parts -------------------------------------------------------------------------------
+
+    @staticmethod
+    def _text_encoder(config: Any, dataset: Any) -> FrozenTextEncoder | None:
+        reads = config["instruction_encoder"] == "transformer" and len(dataset.instructions) > 1
+        if not reads and not any(dataset.item_texts):
+            return None
+        return FrozenTextEncoder(config["text_encoder"], config["max_text_tokens"], config["text_cache_dir"])
+
+    @staticmethod
+    def _item_text_vectors(dataset: Any, encoder: FrozenTextEncoder | None) -> tuple[np.ndarray, np.ndarray]:
+        has_text = np.array([bool(text) for text in dataset.item_texts])
+        if encoder is None or not has_text.any():
+            return np.zeros((len(has_text), 0), dtype=np.float32), np.zeros(len(has_text), dtype=bool)
+        vectors = np.zeros((len(has_text), encoder.size), dtype=np.float32)
+        vectors[has_text] = encoder([text for text in dataset.item_texts if text])
+        return vectors, has_text
+
+    def _build_instruction_side(
+        self, config: Any, dataset: Any, encoder: FrozenTextEncoder | None, texts: np.ndarray, has_text: np.ndarray
+    ) -> None:
+        size, bank = config["hidden_size"], dataset.instructions
+        kind, tuning = config["instruction_encoder"], config["encoder_tuning"]
+        if kind == "bilstm":
+            self.instructions = BiLSTMInstructions(
+                bank.texts,
+                2 * size,
+                config["word_size"],
+                config["word_vectors"],
+                config["word_vectors_trainable"],
+                config["max_text_tokens"],
+            )
+        elif kind != "transformer":
+            raise ValueError(f"instruction_encoder must be transformer or bilstm, not {kind!r}.")
+        elif tuning == "frozen":
+            self.instructions = FrozenInstructions(encoder, bank.texts)
+        elif tuning == "full":
+            if encoder is None or encoder.encoder is None:
+                raise ValueError("encoder_tuning: full needs the encoder's weights, and only cached vectors are here.")
+            self.instructions = TunedInstructions(encoder.encoder, bank.texts)
+        else:
+            raise ValueError(f"encoder_tuning must be frozen or full, not {tuning!r}.")
+        width = self.instructions.size
+        self.summary = InstructionSummary(width, size, config["instruction_tokens"])
+        if len(dataset.attributes):
+            self.intent = IntentHead(width, dataset.attributes.matrix, size)
+            asked = torch.zeros(len(bank), len(dataset.attributes))
+            for number, attributes in enumerate(bank.asked):
+                asked[number, list(attributes or ())] = 1.0
+            self.register_buffer("asked", asked, persistent=False)
+            known = torch.tensor([attributes is not None for attributes in bank.asked])
+            self.register_buffer("asked_known", known, persistent=False)
+        if has_text.any():
+            self.match = TextMatch(width, texts, has_text, config["item_text_size"], kind == "transformer")
+
+    # --- the picture -------------------------------------------------------------------------
+
+    def forward(
+        self,
+        state: torch.Tensor,
+        vectors: torch.Tensor | None,
+        line: torch.Tensor,
+        context: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """The situation h = g(A, B, h(x)) of n requests.
+
+        Parameters
+        ----------
+        state : Tensor
+            Behaviour A, ``[n, d]``.
+        vectors : Tensor or None
+            h(x) of the distinct instructions, ``[n_instructions, size]``.
+        line : Tensor
+            Each request's line of ``vectors``, -1 for no instruction, ``[n]``.
+        context : Tensor or None
+            Codes of the request-time fields, ``[n, n_fields]``.
+
+        Returns
+        -------
+        Tensor
+            ``[n, d]``.
+        """
+        speaks = torch.nonzero(line >= 0).flatten()
+        if self.context is None or context is None:
+            if vectors is None or not len(speaks):
+                return state
+            said = self.summary(vectors)[line[speaks]]
+            fused, _ = self.fusion(state[speaks], said, torch.ones(said.shape[:2], dtype=torch.bool, device=said.device))
+            return state.index_copy(0, speaks, fused.to(state.dtype))
+        tokens, present = self.context(context)
+        if vectors is not None and len(speaks):
+            said = self.summary(vectors)[line.clamp(min=0)]
+            tokens = torch.cat([tokens, said.to(tokens.dtype)], dim=1)
+            present = torch.cat([present, (line >= 0).unsqueeze(1).expand(-1, said.shape[1])], dim=1)
+        return self.fusion(state, tokens, present)[0].to(state.dtype)
+
+    def scores(
+        self,
+        state: torch.Tensor,
+        table: torch.Tensor,
+        vectors: torch.Tensor | None,
+        line: torch.Tensor,
+        context: torch.Tensor | None,
+        seen: torch.Tensor,
+    ) -> Scores:
+        """What the scores r = k(I', I) of n requests are made of.
+
+        Parameters
+        ----------
+        state, vectors, line, context
+            As in :meth:`forward`.
+        table : Tensor
+            Item vectors, ``[n_items, d]``.
+        seen : Tensor
+            Items in each request's history, 0 for none, ``[n, n_seen]``.
+
+        Returns
+        -------
+        Scores
+        """
+        situation = self.forward(state, vectors, line, context)
+        hidden = F.normalize(situation.float(), dim=-1) * self.log_scale.exp().clamp(max=100.0)
+        bias = self.item_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=self.item_bias.device), _NEVER)
+        extra = hidden.new_zeros(0, self.n_items)
+        if vectors is not None and len(vectors):
+            if self.match is not None:
+                extra = self.match(vectors).float()
+            if self.intent is not None:
+                wanted = self.intent.item_scores(self.intent(vectors)).float()
+                extra = extra + wanted if len(extra) else wanted
+            # An instruction side without attributes and without item texts works through the fusion alone.
+            line = line if len(extra) else torch.full_like(line, -1)
+        if self.repeat is None:
+            seen, repeat = seen[:, :0], hidden.new_zeros(())
+        else:
+            repeat = self.repeat
+        return Scores(hidden, F.normalize(table.float(), dim=-1), bias, extra, line, seen, repeat)
+
+    def _read(self, numbers: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+        """Distinct instructions of a batch: their vectors, each row's line, their numbers."""
+        numbers = numbers.clone()
+        if self.instructions is None:
+            numbers.zero_()
+        distinct, line = torch.unique(numbers, return_inverse=True)
+        if len(distinct) and distinct[0] == 0:
+            distinct, line = distinct[1:], line - 1
+        return (self.instructions(distinct) if len(distinct) else None), line, distinct
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        """Cross-entropy of every target in a batch, plus the intent head's loss.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Training rows of :class:`InstructRecDataset` (targets
+            ``[batch_size, length + 1]``), or RecBole's own rows (one target a row).
+
+        Returns
+        -------
+        Tensor
+            Scalar.
+        """
+        items, targets = interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]
+        if targets.dim() == 1:
+            row, step, target = torch.arange(len(items), device=items.device), interaction[self.ITEM_SEQ_LEN], targets
+        else:
+            row, step = torch.nonzero(targets, as_tuple=True)
+            target = targets[row, step]
+        at = (row,) if targets.dim() == 1 else (row, step)
+        table = self.items()
+        state = self.behaviour(items, table)[row, step]  # [n_targets, d]
+        vectors, line, distinct = self._read(interaction[INSTRUCTION][at])
+        context = interaction[CONTEXT][at] if self.context is not None else None
+        seen = items[row] * (torch.arange(items.shape[1], device=items.device) < step.unsqueeze(1))
+        scores = self.scores(state, table, vectors, line, context, seen)
+        loss = softmax_cross_entropy(scores, target, self._first_seen(scores.seen, items, row), self.loss_chunk)
+        if self.intent is not None and vectors is not None:
+            asked = self.intent.loss(self.intent(vectors), self.asked[distinct], self.asked_known[distinct])
+            loss = loss + self.intent_weight * asked
+        return loss
+
+    @staticmethod
+    def _first_seen(seen: torch.Tensor, items: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        """1.0 for the first occurrence of an item in its row, ``[n_targets, n_seen]``."""
+        if not seen.shape[1]:
+            return seen.float()
+        ordered, order = items.sort(dim=1, stable=True)
+        new = torch.ones_like(ordered, dtype=torch.bool)
+        new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        first = torch.zeros_like(new).scatter_(1, order, new)
+        return (first[row] & (seen > 0)).float()
+
+    def _request(self, interaction: Any) -> Scores:
+        items, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        items = items[:, : max(1, int(length.max()))]
+        table = self.items()
+        state = self.behaviour(items, table)[torch.arange(len(items), device=items.device), length]
+        numbers = interaction[INSTRUCTION] if INSTRUCTION in interaction else torch.zeros_like(length)
+        vectors, line, _ = self._read(numbers)
+        context = interaction[CONTEXT] if self.context is not None and CONTEXT in interaction else None
+        return self.scores(state, table, vectors, line, context, items)
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
+        """Scores of all items for evaluation rows, ``[batch_size, n_items]``."""
+        return all_scores(self._request(interaction))
+
+    @torch.no_grad()
+    def predict(self, interaction: Any) -> torch.Tensor:
+        """Scores of each row's own item, ``[batch_size]``."""
+        return all_scores(self._request(interaction)).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
+
+
+def catalogue_fingerprint(dataset: Any) -> str:
+    """Hash of the item ids in their internal order: the same catalogue, the same hash."""
+    tokens = "\n".join(map(str, dataset.field2id_token[dataset.iid_field]))
+    return hashlib.sha256(tokens.encode("utf-8", "surrogatepass")).hexdigest()

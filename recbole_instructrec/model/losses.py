@@ -1,0 +1,123 @@
+"""Softmax cross-entropy over the whole catalogue, a chunk of targets at a time."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Scores(NamedTuple):
+    """What the scores of n rows over the catalogue are made of.
+
+    Attributes
+    ----------
+    hidden : Tensor
+        Row vectors, ``[n, d]``.
+    table : Tensor
+        Item vectors, ``[n_items, d]``.
+    bias : Tensor
+        Of each item, ``[n_items]``.
+    extra : Tensor
+        Scores that belong to an instruction, ``[n_instructions, n_items]``.
+    extra_row : Tensor
+        Each row's line of ``extra``, -1 for none, ``[n]``.
+    seen : Tensor
+        Items that each row's history holds, 0 for none, ``[n, n_seen]``.
+    repeat : Tensor
+        Score added to seen items, a scalar.
+    """
+
+    hidden: torch.Tensor
+    table: torch.Tensor
+    bias: torch.Tensor
+    extra: torch.Tensor
+    extra_row: torch.Tensor
+    seen: torch.Tensor
+    repeat: torch.Tensor
+
+
+def all_scores(scores: Scores) -> torch.Tensor:
+    """Scores of all items.
+
+    Parameters
+    ----------
+    scores : Scores
+        Of n rows.
+
+    Returns
+    -------
+    Tensor
+        ``[n, n_items]``.
+    """
+    logits = torch.addmm(scores.bias, scores.hidden, scores.table.T)
+    instructed = torch.nonzero(scores.extra_row >= 0).flatten()
+    if len(instructed):
+        logits.index_add_(0, instructed, scores.extra[scores.extra_row[instructed]])
+    if scores.seen.shape[1]:
+        # An item that was seen twice is written twice with the same score.
+        logits.scatter_(1, scores.seen, logits.gather(1, scores.seen) + scores.repeat)
+    return logits
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Gradients are formed chunk by chunk in the forward pass; no chunk's scores outlive it."""
+
+    @staticmethod
+    def forward(ctx: Any, target: torch.Tensor, first_seen: torch.Tensor, chunk: int, *parts: torch.Tensor) -> torch.Tensor:
+        scores = Scores(*parts)
+        n = len(target)
+        grads = Scores(*[torch.zeros_like(part) if part.is_floating_point() else part for part in parts])
+        loss = scores.hidden.new_zeros((), dtype=torch.float32)
+        for begin in range(0, n, chunk):
+            rows = slice(begin, begin + chunk)
+            part = scores._replace(
+                hidden=scores.hidden[rows], extra_row=scores.extra_row[rows], seen=scores.seen[rows]
+            )
+            logits = all_scores(part)
+            wanted = target[rows, None]
+            highest = logits.amax(1, keepdim=True)
+            loss -= (logits.gather(1, wanted) - highest).sum(dtype=torch.float32)
+            share = logits.sub_(highest).exp_()
+            total = share.sum(1, keepdim=True)
+            loss += total.log().sum(dtype=torch.float32)
+            share.mul_(1.0 / (n * total))
+            share.scatter_add_(1, wanted, torch.full_like(total, -1.0 / n))  # now the gradient of the scores
+            grads.hidden[rows] = share @ scores.table
+            grads.table.addmm_(share.T, part.hidden)
+            grads.bias.add_(share.sum(0))
+            instructed = torch.nonzero(part.extra_row >= 0).flatten()
+            if len(instructed):
+                grads.extra.index_add_(0, part.extra_row[instructed], share[instructed])
+            if part.seen.shape[1]:
+                grads.repeat.add_((share.gather(1, part.seen) * first_seen[rows]).sum())
+        ctx.save_for_backward(*[grad for grad in grads if grad.is_floating_point()])
+        return loss / n
+
+    @staticmethod
+    def backward(ctx: Any, *outer: torch.Tensor) -> Any:
+        hidden, table, bias, extra, repeat = (grad * outer[0] for grad in ctx.saved_tensors)
+        return None, None, None, hidden, table, bias, extra, None, None, repeat
+
+
+def softmax_cross_entropy(scores: Scores, target: torch.Tensor, first_seen: torch.Tensor, chunk: int) -> torch.Tensor:
+    """Mean cross-entropy of the targets, never holding more than ``chunk x n_items`` scores.
+
+    Parameters
+    ----------
+    scores : Scores
+        Of n rows.
+    target : Tensor
+        Item ids, ``[n]``.
+    first_seen : Tensor
+        1.0 where an entry of ``scores.seen`` is an item's only or first one in
+        its row and not padding, else 0.0; ``[n, n_seen]``.
+    chunk : int
+        Rows at a time, 0 for all.
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+    """
+    return _CrossEntropy.apply(target, first_seen, chunk or max(1, len(target)), *scores)

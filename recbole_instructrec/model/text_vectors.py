@@ -1,0 +1,64 @@
+"""Frozen vectors of texts: encoder and cache joined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from recbole_instructrec.model.text import PACKAGED_NAME, EncoderNotFound, TransformerEncoder
+from recbole_instructrec.model.text_cache import TextCache, default_folder
+
+
+class FrozenTextEncoder:
+    """Vectors of texts from a transformer that is not trained, kept on disk.
+
+    Parameters
+    ----------
+    name : str
+        Hugging Face name or local path.
+    max_tokens : int
+        Longer texts are cut.
+    cache_dir : str or None
+        Folder of the cache; the default one when None.
+
+    Raises
+    ------
+    EncoderNotFound
+        When there are neither weights nor cached vectors.
+    """
+
+    def __init__(self, name: str, max_tokens: int, cache_dir: str | None = None) -> None:
+        folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
+        self._missing: EncoderNotFound | None = None
+        try:
+            self.encoder: TransformerEncoder | None = TransformerEncoder(name, max_tokens)
+            fingerprint, self.size = self.encoder.fingerprint, self.encoder.size
+        except EncoderNotFound as error:
+            # A machine may have been given the cached vectors without the weights.
+            known = TextCache.find(folder, name)
+            if known is None:
+                raise
+            self.encoder, self._missing, fingerprint = None, error, known
+            self.size = 384 if name.endswith(PACKAGED_NAME.split("/")[1]) else self._cached_size(folder, name, known)
+        self.cache = TextCache(folder, name, fingerprint)
+
+    @staticmethod
+    def _cached_size(folder: Path, name: str, fingerprint: str) -> int:
+        connection = TextCache(folder, name, fingerprint)._connect()
+        try:
+            row = connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
+        finally:
+            connection.close()
+        return row[0] // 4 if row else 0
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        """Vectors of texts, float32, ``[n_texts, size]``."""
+        return self.cache.vectors(texts, self._encode, self.size)
+
+    def _encode(self, texts: list[str]) -> np.ndarray:
+        if self.encoder is None:
+            raise EncoderNotFound(
+                f"{len(texts)} texts are not in the cache {self.cache.file} (such as {texts[0][:60]!r}). {self._missing}"
+            )
+        return self.encoder.encode(texts)

@@ -1,0 +1,2 @@
+from recbole.quick_start import run
+import recbole_instructrec
