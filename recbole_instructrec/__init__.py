@@ -6,9 +6,10 @@ Importing this package mends RecBole 1.2.1 for today's libraries
 accepts ``model="InstructRec"``.
 """
 
-__version__ = "0.1.0"
-
 from recbole_instructrec.registry import check_version as _check_version
+from recbole_instructrec.version import __version__
+
+__all__ = ["__version__"]
 
 
 def _start() -> None:

@@ -15,6 +15,7 @@ import csv
 import functools
 import importlib
 import importlib.util
+import os
 import sys
 import types
 from collections.abc import Callable
@@ -51,6 +52,7 @@ def apply() -> dict[str, str]:
         mend_ddp_on_cpu,
         mend_ddp_sample_count,
         mend_download_barrier,
+        mend_folder_race,
     ):
         reason = mend()
         if reason:
@@ -355,3 +357,17 @@ def mend_download_barrier() -> str:
 
     Dataset._download = alone
     return "a dataset download by a single process ends without an error"
+
+
+def mend_folder_race() -> str:
+    """utils.py 51: of two runs that start together one fails, because the other has just made the folder."""
+    import recbole.utils
+    import recbole.utils.logger
+    from recbole.trainer import trainer
+
+    def ensure_dir(dir_path: str) -> None:
+        os.makedirs(dir_path, exist_ok=True)
+
+    for module in (recbole.utils, recbole.utils.utils, recbole.utils.logger, trainer):
+        module.ensure_dir = ensure_dir
+    return "runs may start at the same moment"

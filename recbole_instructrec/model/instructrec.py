@@ -24,6 +24,7 @@ from recbole.utils import InputType
 from torch import nn
 from torch.nn import functional as F
 
+from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.data.dataset import CONTEXT, INSTRUCTION
 from recbole_instructrec.model.behaviour import BehaviourEncoder
 from recbole_instructrec.model.fusion import ContextEncoder, Fusion
@@ -149,6 +150,24 @@ class InstructRec(SequentialRecommender):
             self.register_buffer("asked_known", known, persistent=False)
         if has_text.any():
             self.match = TextMatch(width, texts, has_text, config["item_text_size"], kind == "transformer")
+
+    def get_extra_state(self) -> dict[str, str]:
+        """Stored with the weights, so that they are never loaded for other items."""
+        return {"catalogue": self.catalogue}
+
+    def set_extra_state(self, state: dict[str, str]) -> None:
+        """Refuse weights of another catalogue.
+
+        Raises
+        ------
+        CheckpointError
+            When the weights were trained for other items or another order of them.
+        """
+        if state["catalogue"] != self.catalogue:
+            raise CheckpointError(
+                "these weights were trained on another catalogue: its items are not those of the data set at hand. "
+                "Use the data set, the load_col and the filters they were trained with."
+            )
 
     # --- the picture -------------------------------------------------------------------------
 

@@ -1,0 +1,115 @@
+"""Command line ``instructrec``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+
+from recbole_instructrec.main import guarded
+
+
+def main() -> int:
+    """Entry point of the console script."""
+    parser = argparse.ArgumentParser(prog="instructrec", description="Tools around the InstructRec plugin for RecBole.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    doctor_parser = commands.add_parser("doctor", help="what is installed, what is mended, which encoder is used")
+    doctor_parser.add_argument("--text_encoder", help="check this encoder instead of the default")
+    doctor_parser.add_argument("--text_cache_dir", help="folder of encoded texts")
+    args = parser.parse_args()
+    # RecBole's Config reads the command line wherever it is built; our flags are not its options.
+    sys.argv = sys.argv[:1]
+    status = 0
+
+    def work() -> None:
+        nonlocal status
+        status = doctor(args.text_encoder, args.text_cache_dir)
+
+    return guarded(work) or status
+
+
+def doctor(text_encoder: str | None = None, text_cache_dir: str | None = None) -> int:
+    """Print the state of the installation.
+
+    Parameters
+    ----------
+    text_encoder : str, optional
+        Encoder to look for; the default of ``InstructRec.yaml`` otherwise.
+    text_cache_dir : str, optional
+        Folder of encoded texts.
+
+    Returns
+    -------
+    int
+        0 when everything that is needed is there, else 1.
+    """
+    problems: list[str] = []
+    print("Installed")
+    print(f"  python                 {platform.python_version()} ({platform.system()} {platform.machine()})")
+    for package in ("recbole-instructrec", "recbole", "torch", "transformers", "numpy", "pandas", "scipy", "ray"):
+        try:
+            print(f"  {package:<22} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            print(f"  {package:<22} missing")
+            if package == "ray":
+                continue
+            problems.append(
+                f"{package} is missing. Run: pip install -c constraints.txt -e '.[offline]'"
+                if package != "recbole-instructrec"
+                else "the plugin runs from a folder but is not installed. Run: pip install -c constraints.txt -e '.[offline]'"
+            )
+    import torch
+
+    print(f"  accelerator            {torch.cuda.get_device_name() if torch.cuda.is_available() else 'none (CPU)'}")
+
+    print("Mended in RecBole (see recbole_instructrec/compat.py)")
+    from recbole_instructrec import compat
+
+    for name, reason in compat.apply().items():
+        print(f"  {name:<22} {reason}")
+
+    print("Text encoder")
+    problems += _encoder(text_encoder, text_cache_dir)
+
+    if problems:
+        print("Next step")
+        for problem in problems:
+            print(f"  {problem}")
+        return 1
+    print("All is well: python run_recbole.py --model=InstructRec --dataset=ml-100k")
+    return 0
+
+
+def _encoder(name: str | None, cache_dir: str | None) -> list[str]:
+    from recbole_instructrec.model.text import PACKAGED_NAME, EncoderNotFound, TransformerEncoder
+    from recbole_instructrec.model.text_cache import default_folder
+
+    name = name or PACKAGED_NAME
+    problems = []
+    print(f"  name                   {name}")
+    try:
+        encoder = TransformerEncoder(name, max_tokens=64)
+        print(f"  found as               {encoder.files.found}: {encoder.files.path}")
+        vector = encoder.encode(["a light comedy"])
+        print(f"  encodes                yes, {vector.shape[1]} dimensions")
+    except EncoderNotFound as error:
+        print("  found as               not found")
+        problems.append(str(error))
+    except (OSError, ValueError) as error:
+        print(f"  encodes                no ({error})")
+        problems.append(f"the text encoder {name} cannot be loaded: {error}")
+    folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
+    caches = sorted(folder.glob("*.sqlite")) if folder.is_dir() else []
+    size = sum(file.stat().st_size for file in caches) / 2**20
+    print(f"  cache of texts         {folder} ({len(caches)} files, {size:.1f} MiB)")
+    parent = folder if folder.exists() else next(path for path in folder.parents if path.exists())
+    if not os.access(parent, os.W_OK):
+        problems.append(f"the cache folder {folder} cannot be written; set text_cache_dir or $RECBOLE_INSTRUCTREC_CACHE.")
+    return problems
+
+
+if __name__ == "__main__":
+    sys.exit(main())
