@@ -66,15 +66,11 @@ class InstructRecDataset(SequentialDataset):
 
     def _change_feat_format(self) -> None:
         lists = f"{self.iid_field}{self.config['LIST_SUFFIX']}" in self.inter_feat
-        parts = None
-        if self.benchmark_filename_list is not None and not lists:
-            parts = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
         super()._change_feat_format()  # augments, unless benchmark files are used
         if self.benchmark_filename_list is not None:
             if lists:
                 self._history_of_given_rows()
             else:
-                self.inter_feat[_PART] = torch.from_numpy(parts)
                 self.data_augmentation()
         self._describe()
 
@@ -93,6 +89,9 @@ class InstructRecDataset(SequentialDataset):
             )
         if self._raw_time is not None:
             self.inter_feat[_RAW_TIME] = torch.from_numpy(self._raw_time)
+        if self.benchmark_filename_list is not None:  # each row stays in the part whose file holds its target
+            parts = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
+            self.inter_feat[_PART] = torch.from_numpy(parts)
         self.sort(by=[self.uid_field, self.time_field], ascending=True)
         columns = dict(self.inter_feat.interaction)
         raw = columns.pop(_RAW_TIME, None)

@@ -23,7 +23,8 @@ class Scores(NamedTuple):
     extra_row : Tensor
         Each row's line of ``extra``, -1 for none, ``[n]``.
     seen : Tensor
-        Items that each row's history holds, 0 for none, ``[n, n_seen]``.
+        Items that each row's history holds, 0 for none, ``[n, n_seen]``; the
+        bias of padding item 0 must put it out of reach.
     repeat : Tensor
         Score added to seen items, a scalar.
     """
