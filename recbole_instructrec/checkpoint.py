@@ -12,7 +12,6 @@ import io
 import os
 import pickle
 import re
-import tempfile
 import types
 import zipfile
 from collections.abc import Callable, Mapping
@@ -126,9 +125,9 @@ def save_atomically(state: Mapping[str, Any], file: str | os.PathLike[str]) -> N
     """
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".tmp")
+    temporary = file.parent / f".{file.name}.{os.getpid()}.tmp"
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with open(temporary, "wb") as stream:
             torch.save(dict(state), stream)
             stream.flush()
             os.fsync(stream.fileno())
@@ -139,8 +138,7 @@ def save_atomically(state: Mapping[str, Any], file: str | os.PathLike[str]) -> N
             "--checkpoint_dir; a former checkpoint of that name is unharmed."
         ) from error
     finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
 
 
 def read(file: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
@@ -171,11 +169,18 @@ def read(file: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, A
             "Use another file, or train again."
         )
     try:
+        if not _is_ours(file):
+            raise CheckpointError(
+                f"{file} is not a checkpoint of InstructRec (format {FORMAT}). "
+                "A checkpoint of another RecBole model is opened with recbole.quick_start.load_data_and_model."
+            )
         state = torch.load(file, map_location=map_location, weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file} is not a checkpoint of InstructRec: it carries pickled objects, which were not run. "
-            "A checkpoint of another RecBole model is opened with recbole.quick_start.load_data_and_model."
+            f"{file} carries pickled objects, as no checkpoint of InstructRec does; they were not run. "
+            "Use a file that InstructRec wrote."
         ) from error
     except Exception as error:
         raise CheckpointError(
@@ -183,7 +188,7 @@ def read(file: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, A
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(
-            f"{file} is not a checkpoint of InstructRec of format {FORMAT}. Use a .pth file that InstructRec wrote."
+            f"{file} is not a checkpoint of InstructRec (format {FORMAT}). Use a .pth file that InstructRec wrote."
         )
     return state
 

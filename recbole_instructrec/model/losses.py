@@ -51,7 +51,9 @@ def all_scores(scores: Scores) -> torch.Tensor:
     Tensor
         ``[n, n_items]``.
     """
-    logits = torch.addmm(scores.bias, scores.hidden, scores.table.T)
+    # Scores stay in float32 under autocast: a softmax over a catalogue needs the digits.
+    with torch.autocast(scores.hidden.device.type, enabled=False):
+        logits = torch.addmm(scores.bias, scores.hidden, scores.table.T)
     instructed = torch.nonzero(scores.extra_row >= 0).flatten()
     if len(instructed):
         logits.index_add_(0, instructed, scores.extra[scores.extra_row[instructed]])
@@ -84,8 +86,9 @@ class _CrossEntropy(torch.autograd.Function):
             loss += total.log().sum(dtype=torch.float32)
             share.mul_(1.0 / (n * total))
             share.scatter_add_(1, wanted, torch.full_like(total, -1.0 / n))  # now the gradient of the scores
-            grads.hidden[rows] = share @ scores.table
-            grads.table.addmm_(share.T, part.hidden)
+            with torch.autocast(share.device.type, enabled=False):
+                grads.hidden[rows] = share @ scores.table
+                grads.table.addmm_(share.T, part.hidden)
             grads.bias.add_(share.sum(0))
             instructed = torch.nonzero(part.extra_row >= 0).flatten()
             if len(instructed):
