@@ -253,8 +253,8 @@ _ALLOWED = {
     "numpy.dtypes": None,
     "numpy.core.multiarray": {"scalar", "_reconstruct"},
     "numpy._core.multiarray": {"scalar", "_reconstruct"},
-    "recbole.config.configurator": {"Config"},
     "recbole.utils.enum_type": None,
+    "logging": {"getLogger"},
     "yaml.loader": {"FullLoader"},
 }
 _ALLOWED_PATTERN = re.compile(r"^(torch \w+Storage|torch (float|double|half|bfloat16|u?int\d*|long|short|bool)\d*"
@@ -267,6 +267,12 @@ class _SafeUnpickler(pickle.Unpickler):
         if allowed is None or name in allowed or _ALLOWED_PATTERN.match(f"{module} {name}"):
             if "." not in name:
                 return super().find_class(module, name)
+        if module.startswith(("recbole.", "torch.nn.modules.", "torch.nn.parameter")) and "." not in name:
+            # Classes, not functions: a Config names its model's class, and SASRecF and FDSA store
+            # their feature embeddings together with the data set these belong to.
+            found = super().find_class(module, name)
+            if isinstance(found, type):
+                return found
         if os.environ.get("RECBOLE_INSTRUCTREC_TRUST_CHECKPOINTS") == "1":
             return super().find_class(module, name)
         raise CheckpointError(

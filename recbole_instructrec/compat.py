@@ -322,9 +322,11 @@ def mend_ddp_sample_count() -> str:
         return counted
 
     @functools.wraps(evaluate)
-    def evaluate_counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def evaluate_counted(self: Any, eval_data: Any, load_best_model: bool = True, *args: Any, **kwargs: Any) -> Any:
         self._evaluated_users = 0
-        return evaluate(self, *args, **kwargs)
+        if load_best_model:
+            agree_on_checkpoint(self)
+        return evaluate(self, eval_data, load_best_model, *args, **kwargs)
 
     @functools.wraps(map_reduce)
     def reduce_by_users(self: Any, result: Any, num_sample: int) -> Any:
@@ -335,6 +337,17 @@ def mend_ddp_sample_count() -> str:
     Trainer._neg_sample_batch_eval = count(Trainer._neg_sample_batch_eval)
     Trainer._map_reduce = reduce_by_users
     return "metrics of several processes are weighted by the users each evaluated"
+
+
+def agree_on_checkpoint(trainer: Any) -> None:
+    """trainer.py 133, 581: each process names the checkpoint after its own clock, and may read it before it is written.
+
+    Only the first process writes. All take its file name, and wait for it.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        name = [trainer.saved_model_file]
+        torch.distributed.broadcast_object_list(name, src=0, device=trainer.device)
+        trainer.saved_model_file = name[0]
 
 
 def mend_download_barrier() -> str:

@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from recbole_instructrec import checkpoint
 from recbole_instructrec.checkpoint import CheckpointError
+from recbole_instructrec.compat import agree_on_checkpoint
 from recbole_instructrec.report import RowResults, log_after_test_result
 
 
@@ -218,6 +219,7 @@ class InstructRecTrainer(Trainer):
         if not eval_data:
             return None
         if load_best_model:
+            agree_on_checkpoint(self)
             file = model_file or self.saved_model_file
             check_matches(checkpoint.read(file), self.model, file)  # says in words what is wrong with a file
         # A checkpoint holds the moving average already.
