@@ -257,16 +257,18 @@ _ALLOWED = {
     "logging": {"getLogger"},
     "yaml.loader": {"FullLoader"},
 }
-_ALLOWED_PATTERN = re.compile(r"^(torch \w+Storage|torch (float|double|half|bfloat16|u?int\d*|long|short|bool)\d*"
-                              r"|scipy\.sparse\.\w+ \w+_(matrix|array))$")
+_ALLOWED_PATTERN = re.compile(
+    r"^(torch \w+Storage|torch (float|double|half|bfloat16|u?int\d*|long|short|bool)\d*"
+    r"|scipy\.sparse\.\w+ \w+_(matrix|array))$"
+)
 
 
 class _SafeUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         allowed = _ALLOWED.get(module, set())
-        if allowed is None or name in allowed or _ALLOWED_PATTERN.match(f"{module} {name}"):
-            if "." not in name:
-                return super().find_class(module, name)
+        known = allowed is None or name in allowed or _ALLOWED_PATTERN.match(f"{module} {name}")
+        if known and "." not in name:
+            return super().find_class(module, name)
         if module.startswith(("recbole.", "torch.nn.modules.", "torch.nn.parameter")) and "." not in name:
             # Classes, not functions: a Config names its model's class, and SASRecF and FDSA store
             # their feature embeddings together with the data set these belong to.

@@ -56,11 +56,8 @@ def doctor(text_encoder: str | None = None, text_cache_dir: str | None = None) -
             print(f"  {package:<22} missing")
             if package == "ray":
                 continue
-            problems.append(
-                f"{package} is missing. Run: pip install -c constraints.txt -e '.[offline]'"
-                if package != "recbole-instructrec"
-                else "the plugin runs from a folder but is not installed. Run: pip install -c constraints.txt -e '.[offline]'"
-            )
+            what = "runs from a folder but is not installed" if package == "recbole-instructrec" else "is missing"
+            problems.append(f"{package} {what}. Run: pip install -c constraints.txt -e '.[offline]'")
     import torch
 
     print(f"  accelerator            {torch.cuda.get_device_name() if torch.cuda.is_available() else 'none (CPU)'}")
@@ -107,7 +104,9 @@ def _encoder(name: str | None, cache_dir: str | None) -> list[str]:
     print(f"  cache of texts         {folder} ({len(caches)} files, {size:.1f} MiB)")
     parent = folder if folder.exists() else next(path for path in folder.parents if path.exists())
     if not os.access(parent, os.W_OK):
-        problems.append(f"the cache folder {folder} cannot be written; set text_cache_dir or $RECBOLE_INSTRUCTREC_CACHE.")
+        problems.append(
+            f"the cache folder {folder} cannot be written; set text_cache_dir or $RECBOLE_INSTRUCTREC_CACHE."
+        )
     return problems
 
 

@@ -147,8 +147,8 @@ def mend_missing_thop() -> str | None:
         return None
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-    for module in [m for m in sys.modules if m == "thop" or m.startswith("thop.")]:
-        del sys.modules[module]
+    for name in [m for m in sys.modules if m == "thop" or m.startswith("thop.")]:
+        del sys.modules[name]
     quick_start = importlib.import_module("recbole.quick_start.quick_start")
     utils = importlib.import_module("recbole.utils")
 
@@ -156,7 +156,8 @@ def mend_missing_thop() -> str | None:
         logger.info(f"FLOPs are not counted: thop cannot be imported ({why}).")
         return float("nan")
 
-    quick_start.get_flops = utils.get_flops = utils.utils.get_flops = get_flops
+    for module in (quick_start, utils, utils.utils):
+        setattr(module, "get_flops", get_flops)  # noqa: B010  mypy does not know that modules have it
     return f"thop cannot be imported ({why}); FLOPs are not counted"
 
 
@@ -176,16 +177,12 @@ def mend_text_columns() -> str:
             if not isinstance(dtype, dict):
                 return read_csv(*args, **kwargs)
             text = [column for column, kind in dtype.items() if kind is str]
-            missing = {
-                column: [""] if kind is str else sorted(_DEFAULT_MISSING) for column, kind in dtype.items()
-            }
+            missing = {column: [""] if kind is str else sorted(_DEFAULT_MISSING) for column, kind in dtype.items()}
             # The C parser reads the same cells some ten times faster where it can.
             separator = kwargs.get("delimiter") or kwargs.get("sep") or ","
             if len(separator) == 1 and kwargs.get("engine") == "python":
                 kwargs.update(engine="c", float_precision="round_trip")
-            frame = read_csv(
-                *args, quoting=csv.QUOTE_NONE, keep_default_na=False, na_values=missing, **kwargs
-            )
+            frame = read_csv(*args, quoting=csv.QUOTE_NONE, keep_default_na=False, na_values=missing, **kwargs)
             for column in text:
                 # pandas 3 reads str columns into its own string type; RecBole expects Python objects.
                 values = frame[column].astype(object)
@@ -204,8 +201,7 @@ def mend_text_columns() -> str:
 
 # pandas' documented defaults for read_csv(na_values=...)
 _DEFAULT_MISSING = frozenset(
-    ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"]
-    + ["N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+    ("|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null").split("|")
 )
 
 

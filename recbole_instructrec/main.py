@@ -30,7 +30,7 @@ def guarded(work: Callable[[], Any]) -> int:
         return 0
     except KeyboardInterrupt:
         print(
-            "\nStopped. An interrupted training goes on with --resume=saved/<the newest .pth file> and the same options.",
+            "\nStopped. An interrupted training goes on with --resume=saved/<newest .pth file> and the same options.",
             file=sys.stderr,
         )
         return 130
@@ -68,7 +68,7 @@ def run_recbole_main() -> int:
 
     parser = argparse.ArgumentParser(
         prog="run_recbole.py",
-        description="Train and evaluate a RecBole model. Any option of RecBole or InstructRec may follow as --name=value.",
+        description="Train and evaluate a RecBole model. RecBole's and InstructRec's options follow as --name=value.",
         epilog=f"Options of InstructRec and their defaults:\n{help_text()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -97,7 +97,9 @@ def run_hyper_main() -> int:
     parser.add_argument("--model", "-m", default="InstructRec", help="name of the model")
     parser.add_argument("--dataset", "-d", default="ml-100k", help="name of the data set")
     parser.add_argument("--config_files", help="YAML files, separated by spaces")
-    parser.add_argument("--params_file", required=True, help="RecBole's format, e.g. learning_rate choice [0.001,0.0005]")
+    parser.add_argument(
+        "--params_file", required=True, help="RecBole's format, e.g. learning_rate choice [0.001,0.0005]"
+    )
     parser.add_argument("--algo", default="exhaustive", help="exhaustive, random or bayes")
     parser.add_argument("--max_evals", type=int, default=100, help="at most so many runs")
     parser.add_argument("--output_file", default="hyper.result", help="where results are written")
@@ -121,6 +123,7 @@ def run_hyper_main() -> int:
         )
         tuning.run()
         tuning.export_result(output_file=args.output_file)
-        print(f"best params: {tuning.best_params}\nbest result: {tuning.params2result[tuning.params2str(tuning.best_params)]}")
+        print(f"best params: {tuning.best_params}")
+        print(f"best result: {tuning.params2result[tuning.params2str(tuning.best_params)]}")
 
     return guarded(search)

@@ -117,6 +117,7 @@ class InstructRecTrainer(Trainer):
         if config["lr_decay"] not in ("none", "linear", "cosine"):
             raise ValueError(f"lr_decay must be none, linear or cosine, not {config['lr_decay']!r}.")
         self._steps_per_epoch = 1
+        self._clip: dict[str, Any] | None = None
         super().__init__(config, model)
         decay = config["ema_decay"]
         if not 0.0 <= decay < 1.0:
@@ -138,8 +139,10 @@ class InstructRecTrainer(Trainer):
         inner = super()._build_optimizer(params=groups, **kwargs)
         schedule = torch.optim.lr_scheduler.LambdaLR(inner, self._learning_rate_factor)
         # RecBole's loop would clip every batch, also within a step of several: clip in the step instead.
-        self._clip, self.clip_grad_norm = self.clip_grad_norm, None
-        return _Optimizer(inner, schedule, self._before_step, self._after_step, max(1, self.config["accumulate_batches"]))
+        self._clip, self.clip_grad_norm = self.config["clip_grad_norm"], None
+        return _Optimizer(
+            inner, schedule, self._before_step, self._after_step, max(1, self.config["accumulate_batches"])
+        )
 
     def _learning_rate_factor(self, step: int) -> float:
         """Share of the learning rate at a step: linear warm-up, then decay over all epochs."""
@@ -383,5 +386,5 @@ def check_matches(state: dict[str, Any], model: torch.nn.Module, file: Any) -> N
         shown = "; ".join(f"{name}: stored {stored.get(name)}, expected {own.get(name)}" for name in wrong[:3])
         raise CheckpointError(
             f"{file} was trained with other model options ({len(wrong)} parts differ: {shown}). "
-            "Use the options it was trained with; its \"config\" entry holds them."
+            'Use the options it was trained with; its "config" entry holds them.'
         )

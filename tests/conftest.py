@@ -7,16 +7,15 @@ import os
 from pathlib import Path
 
 import pytest
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
-
 import torch
-
-torch.set_num_threads(1)
 
 import recbole_instructrec  # noqa: F401
 from tests.support import write_dataset
+
+# Tests never reach for a hub. (transformers reads these when a test first loads an encoder.)
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+torch.set_num_threads(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -61,7 +61,9 @@ def test_other_models_train_save_reload_evaluate(films, model):
 
 def test_checkpoint_loading_is_needed(films):
     """torch's own loader refuses what RecBole writes, and RecBole's calls do not."""
-    run_recbole(model="GRU4Rec", dataset="films", config_dict=stock_options(films, load_col={"inter": COLUMNS["inter"]}))
+    run_recbole(
+        model="GRU4Rec", dataset="films", config_dict=stock_options(films, load_col={"inter": COLUMNS["inter"]})
+    )
     file = str(next(Path("saved").glob("GRU4Rec-*.pth")))
     with pytest.raises(Exception, match=r"(?i)weights.only|unsupported"):
         torch.load(file)  # not called from RecBole: unchanged, and refused
@@ -69,7 +71,9 @@ def test_checkpoint_loading_is_needed(films):
 
 
 def test_trusted_checkpoints_may_hold_anything(films, monkeypatch):
-    run_recbole(model="GRU4Rec", dataset="films", config_dict=stock_options(films, load_col={"inter": COLUMNS["inter"]}))
+    run_recbole(
+        model="GRU4Rec", dataset="films", config_dict=stock_options(films, load_col={"inter": COLUMNS["inter"]})
+    )
     file = str(next(Path("saved").glob("GRU4Rec-*.pth")))
     state = torch.load(file, weights_only=False)
     state["other_parameter"] = {"path": Path("x")}
@@ -100,10 +104,20 @@ def test_text_columns(tmp_path):
 
 
 def test_missing_numbers_stay_missing(tmp_path):
-    rows = [("a", "i1", "1"), ("a", "i2", ""), ("a", "i3", "NA"), ("b", "i1", "2.5"), ("b", "i2", "nan"), ("b", "i3", "3")]
+    rows = [
+        ("a", "i1", "1"),
+        ("a", "i2", ""),
+        ("a", "i3", "NA"),
+        ("b", "i1", "2.5"),
+        ("b", "i2", "nan"),
+        ("b", "i3", "3"),
+    ]
     data = write_dataset(tmp_path / "d", "films", rows)
-    config = Config("GRU4Rec", "films", config_dict={"data_path": str(data), "train_neg_sample_args": None,
-                                                     "load_col": {"inter": COLUMNS["inter"]}})
+    config = Config(
+        "GRU4Rec",
+        "films",
+        config_dict={"data_path": str(data), "train_neg_sample_args": None, "load_col": {"inter": COLUMNS["inter"]}},
+    )
     dataset = build_data(config)[0]
     assert dataset.inter_num == 4  # rows of two users, each without its first
 

@@ -76,7 +76,7 @@ def test_history_sentence_is_made_from_earlier_items(films):
 def test_intent_asks_for_an_attribute_of_the_target_in_held_out_words(films):
     dataset = build_data(make_config(films))[3]._dataset
     held_out = {text for g in GENRES for text in Templates(["en"]).texts("intent", "held_out", [g])}
-    items = dict((i, g.split()) for i, _, g in small_items())
+    items = {i: g.split() for i, _, g in small_items()}
     names = dataset.field2id_token["item_id"]
     batch = dataset[:]
     for text, item in zip(texts_of(dataset, "intent"), names[batch["item_id"]], strict=True):

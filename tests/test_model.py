@@ -162,7 +162,7 @@ def test_another_modality(films, tmp_path, fusion):
 @pytest.mark.parametrize(
     ("ids", "vectors", "message"),
     [
-        (["i1", "i2"], [[1.0, np.nan], [0.0, 1.0]], "NaN.*i1"),
+        (["i1", "i2"], [[1.0, np.nan], [0.0, 1.0]], r"NaN.*i1"),
         (["i1"], [[1.0], [2.0]], "1 item ids but 2 vectors"),
         (["x1", "x2"], [[1.0, 2.0], [0.0, 1.0]], "no item_id"),
     ],
@@ -179,7 +179,7 @@ def test_missing_item_vectors(films, tmp_path):
     with pytest.raises(ItemVectorError, match="item_id and vector"):
         build_model(films, item_vectors={"image": str(tmp_path / "a.npz")})
     (tmp_path / "b.npz").write_bytes(b"PK\x03\x04 not a zip")
-    with pytest.raises(Exception, match="cannot be read|not a zip"):
+    with pytest.raises(Exception, match=r"cannot be read|not a zip"):
         build_model(films, item_vectors={"image": str(tmp_path / "b.npz")})
 
 
@@ -219,7 +219,9 @@ def tiny_gpt(folder):
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
     torch.manual_seed(0)
-    GPT2Model(GPT2Config(vocab_size=len(vocabulary), n_positions=64, n_embd=16, n_layer=2, n_head=2)).save_pretrained(folder)
+    GPT2Model(GPT2Config(vocab_size=len(vocabulary), n_positions=64, n_embd=16, n_layer=2, n_head=2)).save_pretrained(
+        folder
+    )
     return str(folder)
 
 

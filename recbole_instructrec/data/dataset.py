@@ -51,6 +51,7 @@ class InstructRecDataset(SequentialDataset):
         Instruction sources that this data set can give.
     """
 
+    inter_feat: Any  # a DataFrame while loading, then an Interaction
     _training = False
 
     # --- loading -----------------------------------------------------------------------------
@@ -241,7 +242,11 @@ class InstructRecDataset(SequentialDataset):
             }
             raise InstructionError(
                 f"instruction_source {source!r} "
-                + (f"needs {needs[source]}." if source in needs else "is unknown; use none, history, intent, file or shuffled.")
+                + (
+                    f"needs {needs[source]}."
+                    if source in needs
+                    else "is unknown; use none, history, intent, file or shuffled."
+                )
             )
         self._source = source
 
@@ -265,8 +270,10 @@ class InstructRecDataset(SequentialDataset):
         """
         if self._source == "shuffled":
             index = self._of_another_user()[index]
-        source = self.sources["file" if "file" in self.sources else "intent"] if self._source == "shuffled" else (
-            self.sources[self._source]
+        source = (
+            self.sources["file" if "file" in self.sources else "intent"]
+            if self._source == "shuffled"
+            else (self.sources[self._source])
         )
         return torch.from_numpy(source.numbers(self.inter_feat[_END][index].numpy(), None))
 
@@ -354,7 +361,9 @@ class InstructRecDataset(SequentialDataset):
         first = self.inter_feat[self.item_list_length_field] == 1
         before = self.inter_feat[_END][first] - 1
         joined = {
-            name: torch.cat([values, self.history.columns[name][before] if name in self.history.columns else values[first]])
+            name: torch.cat(
+                [values, self.history.columns[name][before] if name in self.history.columns else values[first]]
+            )
             for name, values in feat.items()
         }
         return self._create_sparse_matrix(Interaction(joined), self.uid_field, self.iid_field, form, value_field)

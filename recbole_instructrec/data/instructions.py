@@ -122,7 +122,7 @@ class Templates:
         list of str
             One text a template.
         """
-        filled = []
+        filled: list[str] = []
         for language in self._languages:
             said = [language.get("values", {}).get(value, value) for value in values]
             names = dict(zip("ab", said, strict=False))
@@ -141,6 +141,7 @@ class NoInstruction:
     """Source ``none``."""
 
     def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """As :meth:`Source.numbers`: always the empty instruction."""
         return np.zeros(len(positions), dtype=np.int64)
 
 
@@ -177,6 +178,7 @@ class IntentSource:
         }  # [n_attributes, n_templates]
 
     def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """As :meth:`Source.numbers`."""
         table = self._table["held_out" if rng is None else "train"]
         which, words = self._fixed.draw(positions, rng)
         items = self._item[positions]
@@ -229,8 +231,10 @@ class HistorySource:
             kinds, self._kind = np.unique(np.stack([first, second]), axis=1, return_inverse=True)
             self._kind = self._kind.reshape(-1)
             said = [
-                ("history", [attributes.names[a], attributes.names[b]]) if b >= 0
-                else ("history_single", [attributes.names[a]]) if a >= 0
+                ("history", [attributes.names[a], attributes.names[b]])
+                if b >= 0
+                else ("history_single", [attributes.names[a]])
+                if a >= 0
                 else None
                 for a, b in kinds.T
             ]
@@ -247,6 +251,7 @@ class HistorySource:
             ).reshape(len(said), width)
 
     def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """As :meth:`Source.numbers`."""
         table = self._table["held_out" if rng is None else "train"]
         _, words = self._fixed.draw(positions, rng)
         return table[self._kind[positions], (words * table.shape[1]).astype(np.int64)]
@@ -307,6 +312,7 @@ class FileSource:
         self._numbers = np.array(number, dtype=np.int64)[column]
 
     def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """As :meth:`Source.numbers`: the text that the data has for that interaction."""
         return self._numbers[positions]
 
 
@@ -380,7 +386,9 @@ def mixture(shares: Mapping[str, float], available: Iterable[str]) -> tuple[list
                 f"instruction_mix: {name!r} is not a training source; use {', '.join(SOURCES[:-1])}."
             )
         if not isinstance(share, (int, float)) or share < 0:
-            raise InstructionError(f"instruction_mix: the share of {name!r} must be a number of at least 0, not {share!r}.")
+            raise InstructionError(
+                f"instruction_mix: the share of {name!r} must be a number of at least 0, not {share!r}."
+            )
         weights[name if name in usable else "none"] = weights.get(name if name in usable else "none", 0.0) + share
     total = sum(weights.values())
     if total <= 0:

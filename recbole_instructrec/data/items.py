@@ -7,9 +7,8 @@ from logging import getLogger
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
-
 from recbole.utils import FeatureType
+from scipy.sparse import csr_matrix
 
 
 class ItemFieldError(ValueError):

@@ -35,6 +35,8 @@ class FrozenInstructions(nn.Module):
         Instruction texts by number.
     """
 
+    vectors: torch.Tensor
+
     def __init__(self, encoder: FrozenTextEncoder, texts: Sequence[str]) -> None:
         super().__init__()
         self._encoder = encoder
@@ -60,6 +62,9 @@ class TunedInstructions(nn.Module):
     texts : sequence of str
         Instruction texts by number.
     """
+
+    ids: torch.Tensor
+    mask: torch.Tensor
 
     def __init__(self, encoder: TransformerEncoder, texts: Sequence[str]) -> None:
         super().__init__()
@@ -111,6 +116,8 @@ class BiLSTMInstructions(nn.Module):
     Graves and Schmidhuber, Framewise Phoneme Classification with Bidirectional
     LSTM, Neural Networks 2005.
     """
+
+    ids: torch.Tensor
 
     def __init__(
         self,

@@ -88,7 +88,10 @@ class InstructRec(SequentialRecommender):
         )
         self.context = ContextEncoder(dataset.context.sizes, size) if dataset.context.fields else None
         self.fusion = Fusion(size, config["n_heads"], config["hidden_dropout_prob"])
-        self.instructions, self.summary, self.intent, self.match = None, None, None, None
+        self.instructions: FrozenInstructions | TunedInstructions | BiLSTMInstructions | None = None
+        self.summary: InstructionSummary | None = None
+        self.intent: IntentHead | None = None
+        self.match: TextMatch | None = None
         if len(dataset.instructions) > 1:
             self._build_instruction_side(config, dataset, text_encoder, texts, has_text)
 
@@ -130,10 +133,12 @@ class InstructRec(SequentialRecommender):
             )
         elif kind != "transformer":
             raise ValueError(f"instruction_encoder must be transformer or bilstm, not {kind!r}.")
+        elif encoder is None:
+            raise ValueError("instruction_encoder: transformer needs a text_encoder.")
         elif tuning == "frozen":
             self.instructions = FrozenInstructions(encoder, bank.texts)
         elif tuning == "full":
-            if encoder is None or encoder.encoder is None:
+            if encoder.encoder is None:
                 raise ValueError("encoder_tuning: full needs the encoder's weights, and only cached vectors are here.")
             self.instructions = TunedInstructions(encoder.encoder, bank.texts)
         else:
@@ -198,13 +203,15 @@ class InstructRec(SequentialRecommender):
         """
         speaks = torch.nonzero(line >= 0).flatten()
         if self.context is None or context is None:
-            if vectors is None or not len(speaks):
+            if vectors is None or self.summary is None or not len(speaks):
                 return state
             said = self.summary(vectors)[line[speaks]]
-            fused, _ = self.fusion(state[speaks], said, torch.ones(said.shape[:2], dtype=torch.bool, device=said.device))
+            fused, _ = self.fusion(
+                state[speaks], said, torch.ones(said.shape[:2], dtype=torch.bool, device=said.device)
+            )
             return state.index_copy(0, speaks, fused.to(state.dtype))
         tokens, present = self.context(context)
-        if vectors is not None and len(speaks):
+        if vectors is not None and self.summary is not None and len(speaks):
             said = self.summary(vectors)[line.clamp(min=0)]
             tokens = torch.cat([tokens, said.to(tokens.dtype)], dim=1)
             present = torch.cat([present, (line >= 0).unsqueeze(1).expand(-1, said.shape[1])], dim=1)
@@ -254,9 +261,8 @@ class InstructRec(SequentialRecommender):
 
     def _read(self, numbers: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
         """Distinct instructions of a batch: their vectors, each row's line, their numbers."""
-        numbers = numbers.clone()
         if self.instructions is None:
-            numbers.zero_()
+            return None, torch.full_like(numbers, -1), numbers[:0]
         distinct, line = torch.unique(numbers, return_inverse=True)
         if len(distinct) and distinct[0] == 0:
             distinct, line = distinct[1:], line - 1

@@ -31,6 +31,8 @@ class IntentHead(nn.Module):
     and ``w log(eps + m)`` enters the scores; w and eps are learned.
     """
 
+    share: torch.Tensor
+
     def __init__(self, size: int, attributes: csr_matrix, hidden_size: int) -> None:
         super().__init__()
         self.n_attributes = attributes.shape[1]
@@ -39,8 +41,9 @@ class IntentHead(nn.Module):
         dense = torch.zeros(attributes.shape)
         dense[index[0], index[1]] = torch.from_numpy(share.data).float()
         self.register_buffer("share", dense, persistent=False)  # [n_items, n_attributes]
-        self.layers = nn.Sequential(nn.Linear(size, hidden_size), nn.GELU(), nn.Linear(hidden_size, self.n_attributes))
-        nn.init.constant_(self.layers[-1].bias, -3.0)  # most attributes are not asked for
+        out = nn.Linear(hidden_size, self.n_attributes)
+        nn.init.constant_(out.bias, -3.0)  # most attributes are not asked for
+        self.layers = nn.Sequential(nn.Linear(size, hidden_size), nn.GELU(), out)
         self.weight = nn.Parameter(torch.tensor(1.0))
         self.log_floor = nn.Parameter(torch.tensor(-3.0))
 

@@ -74,10 +74,13 @@ def read_item_vectors(file: str, item_tokens: np.ndarray) -> tuple[np.ndarray, n
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError) as error:
         raise ItemVectorError(
-            f"item_vectors: {file} cannot be read ({error}). Write it with numpy.savez(file, item_id=strings, vector=floats)."
+            f"item_vectors: {file} cannot be read ({error}). "
+            "Write it with numpy.savez(file, item_id=strings, vector=floats)."
         ) from error
     if not {"item_id", "vector"} <= set(arrays):
-        raise ItemVectorError(f"item_vectors: {file} must hold the arrays item_id and vector, it holds {sorted(arrays)}.")
+        raise ItemVectorError(
+            f"item_vectors: {file} must hold the arrays item_id and vector, it holds {sorted(arrays)}."
+        )
     ids, vectors = arrays["item_id"].astype(str), np.atleast_2d(arrays["vector"])
     if len(ids) != len(vectors):
         raise ItemVectorError(f"item_vectors: {file} has {len(ids)} item ids but {len(vectors)} vectors.")

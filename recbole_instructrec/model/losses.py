@@ -67,16 +67,16 @@ class _CrossEntropy(torch.autograd.Function):
     """Gradients are formed chunk by chunk in the forward pass; no chunk's scores outlive it."""
 
     @staticmethod
-    def forward(ctx: Any, target: torch.Tensor, first_seen: torch.Tensor, chunk: int, *parts: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, target: torch.Tensor, first_seen: torch.Tensor, chunk: int, *parts: torch.Tensor
+    ) -> torch.Tensor:
         scores = Scores(*parts)
         n = len(target)
         grads = Scores(*[torch.zeros_like(part) if part.is_floating_point() else part for part in parts])
         loss = scores.hidden.new_zeros((), dtype=torch.float32)
         for begin in range(0, n, chunk):
             rows = slice(begin, begin + chunk)
-            part = scores._replace(
-                hidden=scores.hidden[rows], extra_row=scores.extra_row[rows], seen=scores.seen[rows]
-            )
+            part = scores._replace(hidden=scores.hidden[rows], extra_row=scores.extra_row[rows], seen=scores.seen[rows])
             logits = all_scores(part)
             wanted = target[rows, None]
             highest = logits.amax(1, keepdim=True)

@@ -26,6 +26,8 @@ class TextMatch(nn.Module):
         as dense retrieval, else from a random map.
     """
 
+    items: torch.Tensor
+
     def __init__(self, size: int, item_vectors: np.ndarray, present: np.ndarray, keep: int, same_space: bool) -> None:
         super().__init__()
         known = item_vectors[present]

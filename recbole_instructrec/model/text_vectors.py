@@ -59,6 +59,7 @@ class FrozenTextEncoder:
     def _encode(self, texts: list[str]) -> np.ndarray:
         if self.encoder is None:
             raise EncoderNotFound(
-                f"{len(texts)} texts are not in the cache {self.cache.file} (such as {texts[0][:60]!r}). {self._missing}"
+                f"{len(texts)} texts are not in the cache {self.cache.file} (such as {texts[0][:60]!r}). "
+                f"{self._missing}"
             )
         return self.encoder.encode(texts)
