@@ -1,0 +1,1 @@
+"""Measurements of what the README claims; each module prints one table and records it."""

@@ -1,0 +1,160 @@
+"""What the benchmarks share: building both sides, recording results, printing tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+#: Both sides of a comparison have the same width, depth, length and metrics.
+SAME = {
+    "hidden_size": 64,
+    "inner_size": 256,
+    "n_layers": 2,
+    "n_heads": 2,
+    "MAX_ITEM_LIST_LENGTH": 50,
+    "metrics": ["Recall", "NDCG", "MRR"],
+    "topk": [5, 10, 20],
+    "valid_metric": "NDCG@10",
+    "eval_batch_size": 1024,
+    "metric_decimal_place": 6,
+    "show_progress": False,
+}
+
+
+def start(description: str, **arguments: Any) -> argparse.Namespace:
+    """Parse the benchmark's own arguments, pin the threads and silence what is not the result.
+
+    Parameters
+    ----------
+    description : str
+        For ``--help``.
+    **arguments
+        Default of each further ``--argument``.
+
+    Returns
+    -------
+    argparse.Namespace
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--threads", type=int, default=1, help="threads of both sides")
+    for name, default in arguments.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    args = parser.parse_args()
+    sys.argv = sys.argv[:1]  # RecBole's Config reads the command line
+    torch.set_num_threads(args.threads)
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    return args
+
+
+def build(model: str, seed: int = 2020, dataset: str = "ml-100k", **options: Any) -> dict[str, Any]:
+    """Config, loaders, model and trainer of one side.
+
+    Parameters
+    ----------
+    model : str
+        Name of a RecBole model.
+    seed : int
+        Seed.
+    dataset : str
+        Data set.
+    **options
+        Over :data:`SAME`.
+
+    Returns
+    -------
+    dict
+        Keys config, dataset, train, valid, test, model, trainer.
+    """
+    import recbole_instructrec  # noqa: F401
+    from recbole.config import Config
+    from recbole.data import create_dataset, data_preparation
+    from recbole.utils import get_model, get_trainer, init_seed
+
+    own = {} if model == "InstructRec" else {"train_neg_sample_args": None}
+    config = Config(model=model, dataset=dataset, config_dict={**SAME, "seed": seed, **own, **options})
+    init_seed(seed, True)
+    data = create_dataset(config)
+    train, valid, test = data_preparation(config, data)
+    init_seed(seed, True)
+    network = get_model(model)(config, train._dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], model)(config, network)
+    return {
+        "config": config,
+        "dataset": data,
+        "train": train,
+        "valid": valid,
+        "test": test,
+        "model": network,
+        "trainer": trainer,
+    }
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Wall-clock seconds of some work, and its result."""
+    begin = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begin, result
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what something was measured."""
+
+    def git(*command: str) -> str:
+        done = subprocess.run(["git", *command], capture_output=True, text=True, cwd=RESULTS.parent, check=False)
+        return done.stdout.strip()
+
+    processor = platform.processor()
+    if os.path.exists("/proc/cpuinfo"):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), processor)
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": git("rev-parse", "--short", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "--", "recbole_instructrec")),
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def record(name: str, result: dict[str, Any]) -> None:
+    """Append one result to ``benchmarks/results/<name>.jsonl``."""
+    RESULTS.mkdir(exist_ok=True)
+    with open(RESULTS / f"{name}.jsonl", "a", encoding="utf-8") as stream:
+        stream.write(json.dumps({**result, **machine()}) + "\n")
+
+
+def recorded(name: str) -> list[dict[str, Any]]:
+    """Results recorded so far."""
+    file = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table."""
+    lines = [[str(cell) for cell in row] for row in [head, *rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def median(values: Sequence[float]) -> float:
+    """Median."""
+    return statistics.median(values)
