@@ -81,10 +81,11 @@ def build(model: str, seed: int = 2020, dataset: str = "ml-100k", **options: Any
     dict
         Keys config, dataset, train, valid, test, model, trainer.
     """
-    import recbole_instructrec  # noqa: F401
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, get_trainer, init_seed
+
+    import recbole_instructrec  # noqa: F401
 
     own = {} if model == "InstructRec" else {"train_neg_sample_args": None}
     config = Config(model=model, dataset=dataset, config_dict={**SAME, "seed": seed, **own, **options})

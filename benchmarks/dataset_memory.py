@@ -19,10 +19,11 @@ def child(model: str, data_path: str, length: int) -> None:
     sys.argv = sys.argv[:1]
     import logging
 
-    import recbole_instructrec  # noqa: F401
     from recbole.config import Config
     from recbole.data import create_dataset
     from recbole.utils import get_model
+
+    import recbole_instructrec  # noqa: F401
 
     logging.disable(logging.WARNING)
     # The same columns on both sides: interactions only.
