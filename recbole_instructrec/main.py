@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 #: Set to 1 to see where an error comes from.
@@ -52,6 +53,15 @@ def _files(text: str | None) -> list[str] | None:
     return files
 
 
+def _check_model(name: str) -> None:
+    """RecBole looks for an unknown model in its wrappers of LightGBM and fails there for want of that package."""
+    import recbole
+
+    modules = Path(recbole.__file__).parent / "model"
+    if name != "InstructRec" and not list(modules.glob(f"*/{name.lower()}.py")):
+        raise ValueError(f"--model: there is no model named {name!r}, neither in RecBole nor here.")
+
+
 def _distribution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nproc", type=int, default=1, help="processes on this machine")
     parser.add_argument("--ip", default="localhost", help="address of the first machine")
@@ -77,8 +87,10 @@ def run_recbole_main() -> int:
     parser.add_argument("--config_files", help="YAML files, separated by spaces")
     _distribution(parser)
     args, _ = parser.parse_known_args()
-    return guarded(
-        lambda: run(
+
+    def train() -> None:
+        _check_model(args.model)
+        run(
             args.model,
             args.dataset,
             config_file_list=_files(args.config_files),
@@ -88,7 +100,8 @@ def run_recbole_main() -> int:
             port=args.port,
             group_offset=args.group_offset,
         )
-    )
+
+    return guarded(train)
 
 
 def run_hyper_main() -> int:

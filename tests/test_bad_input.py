@@ -1,0 +1,166 @@
+"""Bad input: a clear error that says what to do, or a documented fallback that is counted in the log."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from recbole.quick_start import run_recbole
+
+from recbole_instructrec.data.context import ContextError
+from recbole_instructrec.data.dataset import INSTRUCTION
+from recbole_instructrec.data.items import ItemFieldError
+from tests.support import SMALL, build_all, build_data, make_config, small_interactions, small_items, write_dataset
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(*options):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_recbole.py"), *options], capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def small_options(data):
+    file = Path("small.yaml")
+    lines = [f"{key}: {value}" for key, value in {**SMALL, "data_path": str(data), "epochs": 1}.items()]
+    file.write_text("\n".join(lines).replace("'", ""))
+    return f"--config_files={file}"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset=nothing-like-this"], "nothing-like-this"),
+        (["--model=NoSuchModel"], "NoSuchModel"),
+        (["--config_files=nowhere.yaml"], "there is no file nowhere.yaml"),
+        (["--dataset=films", "--text_encoder=nobody/nothing"], r"text_encoder 'nobody/nothing'"),
+        (["--dataset=films", "--item_text_fields=['titel']"], "item_text_fields names 'titel'"),
+        (["--dataset=films", "--resume=saved/nothing.pth"], "there is no checkpoint saved/nothing.pth"),
+        (["--dataset=films", "--context_fields=['hour','mood']"], "'mood'"),
+    ],
+)
+def test_command_line_errors_are_messages_not_traces(films, options, message):
+    small = small_options(films)
+    if not any(option.startswith("--config_files") for option in options):
+        options = [small, *options]
+    code, _, errors = command(*options)
+    assert code == 1
+    said = errors[errors.rindex("error:") :]
+    assert message in said and "Traceback" not in errors
+
+
+def test_missing_columns(films, tmp_path):
+    with pytest.raises(ItemFieldError, match=r"'plot'.*load_col\['item'\]"):
+        build_data(make_config(films, intent_field="plot"))
+    columns = {"inter": ["user_id", "item_id"], "item": ["item_id", "title", "genre"]}
+    with pytest.raises(ValueError, match=r"'timestamp' \(TIME_FIELD\)"):
+        build_data(make_config(films, load_col=columns))
+    with pytest.raises(ItemFieldError, match="loaded: nothing"):
+        build_data(make_config(films, load_col={"inter": ["user_id", "item_id", "timestamp"]}))
+    items = [(i, t, g, "1.5") for i, t, g in small_items()]
+    header = "item_id:token\ttitle:token_seq\tgenre:token_seq\tprice:float"
+    data = write_dataset(tmp_path / "p", "films", items=items, item_header=header)
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "title", "genre", "price"]}
+    with pytest.raises(ItemFieldError, match="float"):
+        build_data(make_config(data, load_col=columns, intent_field="price"))
+
+
+def test_context_without_clock_time(tmp_path):
+    rows = [(u, i, t % 1000) for u, i, t in small_interactions()]
+    data = write_dataset(tmp_path / "d", "films", rows)
+    with pytest.raises(ContextError, match="positions, not seconds"):
+        build_data(make_config(data, context_fields=["hour"]))
+
+
+@pytest.mark.parametrize("bare", ["all", "some"])
+def test_empty_item_texts(tmp_path, caplog, bare):
+    items = [(i, "" if bare == "all" or k % 3 == 0 else t, g) for k, (i, t, g) in enumerate(small_items())]
+    data = write_dataset(tmp_path / "d", "films", items=items)
+    with caplog.at_level(logging.WARNING):
+        model, _, train, _, test = build_all(make_config(data, item_text_fields=["title"], item_fusion="add"))
+    assert f"{25 if bare == 'all' else 9} of 25 items have no text" in caplog.text
+    assert torch.isfinite(model.calculate_loss(next(iter(train))))
+    assert torch.isfinite(model.eval().full_sort_predict(test._dataset[:])).all()
+
+
+def test_item_missing_from_the_item_file(tmp_path):
+    """RecBole drops such interactions unless told otherwise; then the item is known by its id alone."""
+    data = write_dataset(tmp_path / "d", "films", items=small_items()[:-3])
+    model, _, train, _, test = build_all(make_config(data, filter_inter_by_user_or_item=False, item_fusion="add"))
+    assert model.n_items == 26
+    assert torch.isfinite(model.calculate_loss(next(iter(train))))
+    assert torch.isfinite(model.eval().full_sort_predict(test._dataset[:])).all()
+
+
+STRANGE = [
+    "x" * 100_000,
+    "  ",
+    "混合 mixed смесь 🎬🎬",
+    "<script>alert(1)</script>",
+    "'; DROP TABLE users; --",
+    "\u202e\x07",
+]
+
+
+def test_strange_instructions_rank_the_catalogue(tmp_path):
+    rows = [(u, i, t, f"x{k % len(STRANGE)}") for k, (u, i, t) in enumerate(small_interactions())]
+    header = "user_id:token\titem_id:token\ttimestamp:float\tinstruction_id:token"
+    data = write_dataset(tmp_path / "d", "films", rows, inter_header=header)
+    lines = ["instruction_id:token\tinstruction:token_seq", *[f"x{k}\t{text}" for k, text in enumerate(STRANGE)]]
+    (data / "films" / "films.inst").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    columns = {"inter": ["user_id", "item_id", "timestamp", "instruction_id"], "item": ["item_id", "title", "genre"]}
+    options = {"load_col": columns, "instruction_source": "file", "epochs": 1, "instruction_mix": {"file": 1}}
+    model, trainer, train, valid, test = build_all(make_config(data, **options))
+    trainer.fit(train, valid, saved=False, verbose=False)
+    assert torch.isfinite(model.eval().full_sort_predict(test._dataset[:])).all()
+    assert (test._dataset[:][INSTRUCTION] > 0).any()
+
+
+def test_users_with_one_interaction(tmp_path, caplog):
+    rows = [*small_interactions(), ("lonely", "i1", 880_000_000), ("single", "i2", 880_000_001)]
+    with caplog.at_level(logging.WARNING):
+        _, train, _, test = build_data(make_config(write_dataset(tmp_path / "d", "films", rows)))
+    assert "2 users have one interaction" in caplog.text
+    assert len(test._dataset) == 30
+
+
+def test_only_users_with_one_interaction(tmp_path):
+    rows = [(f"u{k}", f"i{k}", k) for k in range(20)]
+    with pytest.raises(ValueError, match="no user of 'films' has two interactions"):
+        build_data(make_config(write_dataset(tmp_path / "d", "films", rows)))
+
+
+def test_missing_timestamps(tmp_path):
+    rows = [(u, i, "" if k % 10 == 0 else t) for k, (u, i, t) in enumerate(small_interactions())]
+    data = write_dataset(tmp_path / "d", "films", rows)
+    model, _, train, _, _ = build_all(make_config(data, context_fields=["hour", "gap"]))
+    assert torch.isfinite(model.calculate_loss(next(iter(train))))
+
+
+def test_unknown_options_are_harmless_but_wrong_values_are_named(films):
+    for option, value, message in [
+        ("item_fusion", "magic", "item_fusion"),
+        ("instruction_encoder", "rnn", "instruction_encoder"),
+        ("encoder_tuning", "lora", "encoder_tuning"),
+        ("hidden_size", 15, "n_heads"),
+        ("instruction_source", "oracle", "instruction_source"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            build_all(make_config(films, **{option: value}))
+
+
+def test_data_set_without_any_item_file(tmp_path):
+    """No titles, no attributes: InstructRec is then a plain sequential model."""
+    data = write_dataset(tmp_path / "d", "films", items=[])
+    options = {**SMALL, "data_path": str(data), "item_text_fields": [], "intent_field": None, "epochs": 1}
+    options["load_col"] = {"inter": ["user_id", "item_id", "timestamp"]}
+    result = run_recbole(model="InstructRec", dataset="films", config_dict=options)
+    assert list(result["test_result"].rows) == ["none"]
+    assert np.isfinite(list(result["test_result"].values())).all()
