@@ -29,6 +29,7 @@ DATASET_OPTIONS = (
     "instruction_language",
     "instruction_mix",
     "instruction_source",
+    "report_rows",
     "instruction_seed",
     "instruction_history_length",
 )

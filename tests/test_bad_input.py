@@ -126,7 +126,7 @@ def test_strange_instructions_rank_the_catalogue(tmp_path):
 def test_users_with_one_interaction(tmp_path, caplog):
     rows = [*small_interactions(), ("lonely", "i1", 880_000_000), ("single", "i2", 880_000_001)]
     with caplog.at_level(logging.WARNING):
-        _, train, _, test = build_data(make_config(write_dataset(tmp_path / "d", "films", rows)))
+        test = build_data(make_config(write_dataset(tmp_path / "d", "films", rows)))[3]
     assert "2 users have one interaction" in caplog.text
     assert len(test._dataset) == 30
 

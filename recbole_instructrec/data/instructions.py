@@ -396,8 +396,16 @@ def mixture(shares: Mapping[str, float], available: Iterable[str]) -> tuple[list
     return list(weights), np.cumsum(list(weights.values())) / total
 
 
+def wanted_sources(config: Any) -> set[str]:
+    """Sources that training, the test result or the table of rows needs; others are not made up and encoded."""
+    shares = config["instruction_mix"] or {}
+    wanted = {name for name, share in shares.items() if share} | {config["instruction_source"]}
+    wanted |= set(config["report_rows"] or [])
+    return wanted | {"intent", "file"} if "shuffled" in wanted else wanted
+
+
 def build_sources(dataset: Any, history: History) -> tuple[InstructionBank, dict[str, Source]]:
-    """Every source that a data set can give.
+    """The sources that are wanted and that a data set can give.
 
     Parameters
     ----------
@@ -423,13 +431,14 @@ def build_sources(dataset: Any, history: History) -> tuple[InstructionBank, dict
     bank = InstructionBank()
     sources: dict[str, Source] = {"none": NoInstruction()}
     attributes, titles = dataset.attributes, dataset.item_texts
-    if len(attributes):
+    wanted = wanted_sources(config)
+    if len(attributes) and "intent" in wanted:
         sources["intent"] = IntentSource(bank, attributes, history, templates, seed)
-    if len(attributes) or any(titles):
+    if (len(attributes) or any(titles)) and "history" in wanted:
         sources["history"] = HistorySource(
             bank, attributes, titles, history, templates, seed, config["instruction_history_length"]
         )
-    if "instruction_id" in history.columns:
+    if "instruction_id" in history.columns and "file" in wanted:
         texts = read_instruction_file(
             Path(dataset.dataset_path) / f"{dataset.dataset_name}.inst",
             config["field_separator"],
