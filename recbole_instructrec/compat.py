@@ -18,6 +18,7 @@ import importlib.util
 import os
 import sys
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,7 @@ def apply() -> dict[str, str]:
         mend_ddp_sample_count,
         mend_download_barrier,
         mend_folder_race,
+        mend_warnings,
     ):
         reason = mend()
         if reason:
@@ -108,8 +110,6 @@ def mend_missing_ray() -> str | None:
     """
     try:
         # pkg_resources warns that it will go away; that is Ray's concern, not the user's.
-        import warnings
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module("ray.tune")
@@ -400,3 +400,16 @@ def mend_folder_race() -> str:
     for module in (recbole.utils, recbole.utils.utils, recbole.utils.logger, trainer):
         module.ensure_dir = ensure_dir
     return "runs may start at the same moment"
+
+
+def mend_warnings() -> str:
+    """dataset.py 501, 648 and trainer.py 235: pandas and torch warn of RecBole's own lines at every run.
+
+    A user can do nothing about them, and what they announce is mended above.
+    """
+    kinds = [FutureWarning]
+    if _PANDAS_MAJOR >= 3:
+        kinds.append(pd.errors.ChainedAssignmentError)
+    for kind in kinds:
+        warnings.filterwarnings("ignore", category=kind, module=r"recbole\.")
+    return "warnings about RecBole's own code are not shown"

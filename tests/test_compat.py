@@ -199,8 +199,8 @@ options = {options!r}
 if __name__ == "__main__":
     alone = run("GRU4Rec", "films", config_dict=dict(options, epochs=0))
     both = run("GRU4Rec", "films", config_dict=dict(options, epochs=0), nproc=2, port="{port}")
-    print("ALONE", dict(alone["test_result"]))
-    print("BOTH", dict(both["test_result"]))
+    print("ALONE", {{name: float(value) for name, value in alone["test_result"].items()}})
+    print("BOTH", {{name: float(value) for name, value in both["test_result"].items()}})
 """
 
 

@@ -16,7 +16,9 @@ from tests.test_dataset import assert_same_rows, counted_targets
 
 #: A cell of an atomic file: anything but the separators of cells and lines.
 CELL = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"),
+    st.characters(
+        codec="utf-8", exclude_categories=["Cs"], exclude_characters="\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+    ),
     max_size=12,
 )
 GENRE = st.sampled_from(["", "Comedy", "Horror", "Comedy Horror", "Sci-Fi", '"odd', "NA"])
