@@ -1,8 +1,8 @@
 """SASRec on ml-100k through RecBole's own loader and trainer, to its end; what measures 2 and 5 compare with.
 
 A run takes hours on a CPU. Every epoch is recorded as it ends and the run goes on where it was stopped, so it may be
-started again at any time. When it has ended, its test metrics are recorded: as RecBole evaluates, and once more with the
-items of each history excluded from its list, which is what InstructRec's repeat score learns to do.
+started again at any time. When it has ended, its test metrics are recorded: as RecBole evaluates, and once more with
+the items of each history excluded from its list, which is what InstructRec's repeat score learns to do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     trainer.saved_model_file = str(Path(args.state) / f"{name}.pth")
     state_file = Path(args.state) / f"{name}.state"
     if state_file.is_file():
-        resume(trainer, torch.load(state_file, weights_only=True))
+        go_on(side, torch.load(state_file, weights_only=True))
         print(f"{name} goes on with epoch {trainer.start_epoch}", flush=True)
 
     train_epoch, valid_epoch = trainer._train_epoch, trainer._valid_epoch
@@ -77,19 +77,22 @@ def main() -> None:
         )
         temporary.replace(state_file)
 
-    def resume(trainer: Any, state: dict[str, Any]) -> None:
-        trainer.start_epoch = state["epoch"] + 1
-        trainer.cur_step = state["cur_step"]
-        trainer.best_valid_score, trainer.best_valid_result = state["best_valid_score"], state["best_valid_result"]
-        trainer.model.load_state_dict(state["model"])
-        trainer.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random_state"])
-        side["train"].generator.set_state(state["loader_state"])
-
     trainer._train_epoch, trainer._valid_epoch = train, validate
     trainer.fit(side["train"], side["valid"], verbose=False, callback_fn=after_epoch)
     trainer._valid_epoch = valid_epoch
     finish(name, side)
+
+
+def go_on(side: dict[str, Any], state: dict[str, Any]) -> None:
+    """Put model, optimizer, counters and random numbers where a stopped run left them."""
+    trainer = side["trainer"]
+    trainer.start_epoch = state["epoch"] + 1
+    trainer.cur_step = state["cur_step"]
+    trainer.best_valid_score, trainer.best_valid_result = state["best_valid_score"], state["best_valid_result"]
+    trainer.model.load_state_dict(state["model"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random_state"])
+    side["train"].generator.set_state(state["loader_state"])
 
 
 def finish(name: str, side: dict[str, Any]) -> None:
