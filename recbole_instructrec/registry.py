@@ -25,6 +25,8 @@ DATASET_OPTIONS = (
     "intent_max_values",
     "context_fields",
     "training_rows",
+    "window_targets",
+    "encoder_length",
     "first_interaction_target",
     "instruction_language",
     "instruction_mix",

@@ -101,6 +101,23 @@ def test_training_rows_read_what_came_before_the_target(films):
             assert history.user_start[position] <= position - step
 
 
+def test_earlier_items_are_those_before_the_window(films):
+    _, train, _, _ = build_data(make_config(films, encoder_length=4, MAX_ITEM_LIST_LENGTH=10))
+    history = train._dataset.history
+    place = {(int(u), int(i)): p for p, (u, i) in enumerate(zip(history.user, history.item, strict=True))}
+    seen_any = False
+    for batch in train:
+        assert batch["item_id_list"].shape[1] <= 4
+        for row, step in torch.nonzero(batch["item_id"]).tolist():
+            position = place[(int(batch["user_id"][row]), int(batch["item_id"][row, step]))]
+            begin = position - step
+            expected = history.item[max(history.user_start[position], begin - 6) : begin]
+            earlier = batch["earlier_items"][row].numpy()
+            assert np.array_equal(earlier[earlier > 0], expected)
+            seen_any |= len(expected) > 0
+    assert seen_any
+
+
 def test_window_offsets_move_between_epochs(films):
     _, train, _, _ = build_data(make_config(films))
     seen = set()

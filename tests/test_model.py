@@ -125,6 +125,47 @@ def test_repeat_score_falls_where_nobody_repeats(films):
     assert torch.equal(all_scores(request), off.full_sort_predict(batch))
 
 
+def test_shorter_encoder_with_longer_memory(films):
+    """The encoder reads the last four items; the repeat score knows all ten."""
+    model, train, test = build_model(films, encoder_length=4, MAX_ITEM_LIST_LENGTH=10)
+    batch = test._dataset[:]
+    request = model._request(batch)
+    for row in range(len(batch)):
+        length = int(batch["item_length"][row])
+        items = batch["item_id_list"][row, :length]
+        assert set(request.seen[row].tolist()) - {0} == set(items.tolist())
+        last = items[-4:]
+        state = model.behaviour(last[None], model.items())[0, len(last)]
+        expected = torch.nn.functional.normalize(state, dim=-1) * model.log_scale.exp()
+        torch.testing.assert_close(request.hidden[row], expected, rtol=1e-4, atol=1e-5)
+    losses = [model.train().calculate_loss(part) for part in train]
+    assert torch.isfinite(torch.stack(losses)).all()
+    sum(losses).backward()
+    assert model.repeat.grad.abs() > 0
+
+
+def test_training_and_evaluation_rows_see_the_same_items(films):
+    """The same request as a stock row and as a window has the same loss."""
+    model, train, _ = build_model(films, encoder_length=4, MAX_ITEM_LIST_LENGTH=10, training_rows="prefixes")
+    history = train._dataset.history
+    place = {(int(u), int(i)): p for p, (u, i) in enumerate(zip(history.user, history.item, strict=True))}
+    batch = next(iter(train))
+    batch[INSTRUCTION] = torch.zeros_like(batch[INSTRUCTION])
+    target = batch["item_id"].max(1).values
+    items = torch.zeros(len(target), 10, dtype=torch.long)
+    length = torch.zeros(len(target), dtype=torch.long)
+    for row, (user, item) in enumerate(zip(batch["user_id"].tolist(), target.tolist(), strict=True)):
+        position = place[(user, item)]
+        read = history.item[max(history.user_start[position], position - 10) : position]
+        items[row, : len(read)], length[row] = torch.from_numpy(read.copy()), len(read)
+    stock = type(batch)(
+        {"item_id_list": items, "item_length": length, "item_id": target, INSTRUCTION: torch.zeros_like(length)}
+    )
+    with torch.no_grad():
+        model.repeat.fill_(-2.0)
+        torch.testing.assert_close(model.calculate_loss(stock), model.calculate_loss(batch), rtol=1e-5, atol=1e-6)
+
+
 # --- item table -----------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from recbole_instructrec.data.items import Attributes, item_texts
 from recbole_instructrec.data.rows import RowPlan, Rows
 
 #: Batch fields of ours.
-INSTRUCTION, CONTEXT = "instruction_number", "request_context"
+INSTRUCTION, CONTEXT, EARLIER = "instruction_number", "request_context", "earlier_items"
 
 _RAW_TIME, _END, _PART = "__raw_time", "history_end", "__part"
 
@@ -193,9 +193,11 @@ class InstructRecDataset(SequentialDataset):
         kind = self.config["training_rows"]
         if kind not in ("windows", "prefixes"):
             raise ValueError(f"training_rows must be windows or prefixes, not {kind!r}.")
-        per_row = 1 if kind == "prefixes" else self.config["window_targets"] or self.max_item_list_len
+        width = encoder_length(self.config)
+        per_row = 1 if kind == "prefixes" else self.config["window_targets"] or width
         self._is_target = is_target
-        self._plan = RowPlan(is_target, self.history.user_start, self.max_item_list_len, per_row, self.config["seed"])
+        self._plan = RowPlan(is_target, self.history.user_start, width, per_row, self.config["seed"])
+        self._n_earlier = self.max_item_list_len - width
         self._training = True
         self.start_epoch(0)
 
@@ -318,7 +320,8 @@ class InstructRecDataset(SequentialDataset):
 
         Fields: items read ``[batch_size, width]``; targets ``[batch_size, width + 1]``
         where column t follows the first t items and 0 means no loss; instruction
-        and context of each target.
+        and context of each target; and, where the encoder reads less than
+        ``MAX_ITEM_LIST_LENGTH``, the items before those it reads.
         """
         rows = self._rows.take(index.numpy())
         start, length = torch.from_numpy(rows.start), torch.from_numpy(rows.length)
@@ -337,6 +340,9 @@ class InstructRecDataset(SequentialDataset):
             self.iid_field: torch.from_numpy(targets),
             INSTRUCTION: torch.from_numpy(numbers),
         }
+        if self._n_earlier:
+            before = (start - torch.from_numpy(self.history.user_start[rows.start])).clamp(max=self._n_earlier)
+            batch[EARLIER] = self.history.gather(self.iid_field, start - before, before, int(before.max()))
         if self.context.fields:
             codes = self.context.codes[position] * trained[..., None]
             batch[CONTEXT] = torch.from_numpy(codes).long()
@@ -367,6 +373,21 @@ class InstructRecDataset(SequentialDataset):
             for name, values in feat.items()
         }
         return self._create_sparse_matrix(Interaction(joined), self.uid_field, self.iid_field, form, value_field)
+
+
+def encoder_length(config: Any) -> int:
+    """How many items of the history the behaviour encoder reads.
+
+    Raises
+    ------
+    ValueError
+        When ``encoder_length`` is out of range.
+    """
+    longest = config["MAX_ITEM_LIST_LENGTH"]
+    length = config["encoder_length"] or longest
+    if not 1 <= length <= longest:
+        raise ValueError(f"encoder_length must be between 1 and MAX_ITEM_LIST_LENGTH ({longest}), not {length}.")
+    return int(length)
 
 
 def _listed(value: Any) -> list[str]:

@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from recbole_instructrec.checkpoint import CheckpointError
-from recbole_instructrec.data.dataset import CONTEXT, INSTRUCTION
+from recbole_instructrec.data.dataset import CONTEXT, EARLIER, INSTRUCTION, encoder_length
 from recbole_instructrec.model.behaviour import BehaviourEncoder
 from recbole_instructrec.model.fusion import ContextEncoder, Fusion
 from recbole_instructrec.model.instructions import (
@@ -60,6 +60,7 @@ class InstructRec(SequentialRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         size = config["hidden_size"]
+        self.encoder_length = encoder_length(config)
         self.loss_chunk = config["loss_chunk"]
         self.intent_weight = config["intent_weight"]
         self.catalogue = catalogue_fingerprint(dataset)
@@ -81,7 +82,7 @@ class InstructRec(SequentialRecommender):
             config["inner_size"],
             config["n_layers"],
             config["n_heads"],
-            self.max_seq_length,
+            self.encoder_length,
             config["hidden_dropout_prob"],
             config["attn_dropout_prob"],
             config["item_dropout_prob"],
@@ -284,18 +285,24 @@ class InstructRec(SequentialRecommender):
         """
         items, targets = interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]
         if targets.dim() == 1:
-            row, step, target = torch.arange(len(items), device=items.device), interaction[self.ITEM_SEQ_LEN], targets
+            earlier, items, step = self._latest(items, interaction[self.ITEM_SEQ_LEN])
+            row, target = torch.arange(len(items), device=items.device), targets
+            at: tuple[torch.Tensor, ...] = (row,)
         else:
+            earlier = interaction[EARLIER] if EARLIER in interaction else items[:, :0]
             row, step = torch.nonzero(targets, as_tuple=True)
             target = targets[row, step]
-        at = (row,) if targets.dim() == 1 else (row, step)
+            at = (row, step)
         table = self.items()
         state = self.behaviour(items, table)[row, step]  # [n_targets, d]
         vectors, line, distinct = self._read(interaction[INSTRUCTION][at])
         context = interaction[CONTEXT][at] if self.context is not None else None
-        seen = items[row] * (torch.arange(items.shape[1], device=items.device) < step.unsqueeze(1))
+        seen = torch.cat(
+            [earlier[row], items[row] * (torch.arange(items.shape[1], device=items.device) < step.unsqueeze(1))], dim=1
+        )
         scores = self.scores(state, table, vectors, line, context, seen)
-        loss = softmax_cross_entropy(scores, target, self._first_seen(scores.seen, items, row), self.loss_chunk)
+        first = self._first_seen(scores.seen, torch.cat([earlier, items], dim=1), row)
+        loss = softmax_cross_entropy(scores, target, first, self.loss_chunk)
         if self.intent is not None and vectors is not None:
             asked = self.intent.loss(self.intent(vectors), self.asked[distinct], self.asked_known[distinct])
             loss = loss + self.intent_weight * asked
@@ -312,15 +319,38 @@ class InstructRec(SequentialRecommender):
         first = torch.zeros_like(new).scatter_(1, order, new)
         return (first[row] & (seen > 0)).float()
 
-    def _request(self, interaction: Any) -> Scores:
-        items, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+    def _latest(self, items: torch.Tensor, length: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Part histories into what the encoder reads and what came before, both left aligned.
+
+        Parameters
+        ----------
+        items : Tensor
+            ``[batch_size, MAX_ITEM_LIST_LENGTH]``.
+        length : Tensor
+            ``[batch_size]``.
+
+        Returns
+        -------
+        tuple of Tensor
+            Earlier items (zeros in between), items for the encoder, their number.
+        """
         items = items[:, : max(1, int(length.max()))]
+        if items.shape[1] <= self.encoder_length:
+            return items[:, :0], items, length
+        skipped = (length - self.encoder_length).clamp(min=0)
+        place = skipped.unsqueeze(1) + torch.arange(self.encoder_length, device=items.device)
+        read = items.gather(1, place.clamp(max=items.shape[1] - 1)) * (place < length.unsqueeze(1))
+        before = torch.arange(items.shape[1], device=items.device) < skipped.unsqueeze(1)
+        return items * before, read, length - skipped
+
+    def _request(self, interaction: Any) -> Scores:
+        earlier, items, length = self._latest(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         table = self.items()
         state = self.behaviour(items, table)[torch.arange(len(items), device=items.device), length]
         numbers = interaction[INSTRUCTION] if INSTRUCTION in interaction else torch.zeros_like(length)
         vectors, line, _ = self._read(numbers)
         context = interaction[CONTEXT] if self.context is not None and CONTEXT in interaction else None
-        return self.scores(state, table, vectors, line, context, items)
+        return self.scores(state, table, vectors, line, context, torch.cat([earlier, items], dim=1))
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:

@@ -1,0 +1,68 @@
+"""``instructrec doctor`` says what is there, and exits with the next step when something is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_instructrec import cli
+
+ROOT = Path(__file__).parent.parent
+
+
+def doctor(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "recbole_instructrec.cli", "doctor", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+def test_doctor_prints_versions_mends_and_encoder():
+    done = doctor()
+    for word in ("recbole", "1.2.1", "torch", "checkpoint_loading", "packaged weights", "384 dimensions"):
+        assert word in done.stdout, done.stdout + done.stderr
+    installed = "recbole-instructrec    missing" not in done.stdout
+    assert done.returncode == (0 if installed else 1)
+
+
+def test_doctor_says_what_to_do_when_the_encoder_is_missing():
+    done = doctor("--text_encoder=nobody/nothing")
+    assert done.returncode == 1
+    assert "Next step" in done.stdout and "--text_encoder=PATH" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_doctor_checks_that_the_cache_can_be_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
+    assert cli.doctor(text_cache_dir=str(tmp_path / "cache")) == 1
+    assert "cannot be written" in capsys.readouterr().out
+
+
+def test_help():
+    done = subprocess.run(
+        [sys.executable, "-m", "recbole_instructrec.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0 and "doctor" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], []])
+def test_unknown_command(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "recbole_instructrec.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
