@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import re
+import sys
 import types
 import zipfile
 from collections.abc import Callable, Mapping
@@ -26,6 +27,10 @@ FORMAT = "recbole-instructrec/1"
 
 #: Settings that describe the process that wrote the file, not the model.
 _OF_THE_PROCESS = {"device", "local_rank", "nproc", "world_size", "offset", "ip", "port", "single_spec", "resume"}
+
+# RecBole unpickles what these two name, without a look at it. What a checkpoint says must not lead there.
+_PICKLES = ("dataset_save_path", "dataloaders_save_path")
+_NOWHERE = os.path.join(os.devnull, "none")
 
 
 class CheckpointError(ValueError):
@@ -71,7 +76,15 @@ def plain(value: Any) -> Any:
 
 def plain_config(config: Any) -> dict[str, Any]:
     """The settings of a RecBole ``Config`` as plain values, without those of the running process."""
-    return {key: plain(value) for key, value in config.final_config_dict.items() if key not in _OF_THE_PROCESS}
+    settings = {}
+    for key, value in config.final_config_dict.items():
+        if key in _OF_THE_PROCESS or key in _PICKLES:
+            continue
+        try:
+            settings[key] = plain(value)
+        except TypeError:  # YAML knows more types, such as dates; an option that we do not know stays readable
+            settings[key] = str(value)
+    return settings
 
 
 def restore_config(settings: Mapping[str, Any]) -> Any:
@@ -101,6 +114,7 @@ def restore_config(settings: Mapping[str, Any]) -> Any:
     config._init_parameters_category()
     config.yaml_loader = config._build_yaml_loader()
     config.final_config_dict = {key: revive(value) for key, value in settings.items()}
+    config.final_config_dict.update(dict.fromkeys(_PICKLES, _NOWHERE))
     config.model, config.dataset = config.final_config_dict["model"], config.final_config_dict["dataset"]
     config.model_class = get_model(config.model)
     config.external_config_dict = {}
@@ -216,18 +230,33 @@ def load_for_recbole(original: Callable[..., Any], file: Any, map_location: Any 
         When the file is damaged or asks for an object that RecBole does not store.
     """
     if not isinstance(file, (str, os.PathLike)):
-        return original(file, map_location=map_location, weights_only=False, pickle_module=_SafePickle, **kwargs)
+        return original(file, map_location=map_location, weights_only=True, **kwargs)
     if not zipfile.is_zipfile(file):
         read(file)  # says in words what is wrong
+    # RecBole opens checkpoints without saying where to; one that was written on a GPU must open without one.
+    map_location = map_location or (None if torch.cuda.is_available() else "cpu")
     if _is_ours(file):
-        state = read(file, map_location)
+        state = read(file, map_location or "cpu")
         return {**state, "config": restore_config(state["config"])}
     try:
-        return original(file, map_location=map_location, weights_only=False, pickle_module=_SafePickle, **kwargs)
+        _refuse_programs(file)
+        kwargs.update(weights_only=False, pickle_module=_SafePickle)
+        state = original(file, map_location=map_location, **kwargs)
+        if hasattr(state.get("config"), "final_config_dict"):
+            state["config"].final_config_dict.update(dict.fromkeys(_PICKLES, _NOWHERE))
+        return state
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError) as error:
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError, AttributeError) as error:
         raise CheckpointError(f"{file} is damaged ({error}). Use another file, or train again.") from error
+
+
+def _refuse_programs(file: str | os.PathLike[str]) -> None:
+    """torch runs an archive that holds TorchScript, whatever unpickler it is given."""
+    with zipfile.ZipFile(file) as archive:
+        names = [name.partition("/")[2] for name in archive.namelist()]
+    if any(name == "constants.pkl" or name.startswith("code/") for name in names) and not _trusted():
+        raise _refuse("a TorchScript program")
 
 
 def _is_ours(file: str | os.PathLike[str]) -> bool:
@@ -239,48 +268,100 @@ def _is_ours(file: str | os.PathLike[str]) -> bool:
     return False
 
 
-# What checkpoints of RecBole's models are made of.
-_ALLOWED = {
+# What checkpoints of RecBole's models are made of: what may be *called*, and what may only be named.
+_CALLED = {
     "collections": {"OrderedDict", "defaultdict", "Counter"},
     "builtins": {"set", "frozenset", "slice", "complex", "range", "bytearray", "list", "dict", "int", "float", "str"},
     "_codecs": {"encode"},
     "copyreg": {"_reconstructor"},
-    "torch": {"device", "Size", "Tensor"},
+    "logging": {"getLogger"},
+    "torch": {"device", "Size"},
     "torch._utils": {"_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_sparse_tensor"},
-    "torch.storage": {"UntypedStorage", "TypedStorage"},
     "torch.serialization": {"_get_layout"},
-    "numpy": {"ndarray", "dtype", "float64", "float32", "int64", "int32", "bool_", "str_"},
-    "numpy.dtypes": None,
+    "numpy": {"ndarray", "dtype"},
     "numpy.core.multiarray": {"scalar", "_reconstruct"},
     "numpy._core.multiarray": {"scalar", "_reconstruct"},
-    "recbole.utils.enum_type": None,
-    "logging": {"getLogger"},
+}
+_NAMED = {
+    "builtins": {"object"},
+    "torch": {"Tensor"},
+    "torch.storage": {"UntypedStorage", "TypedStorage"},
+    "numpy": {"float64", "float32", "int64", "int32", "bool_", "str_"},
     "yaml.loader": {"FullLoader"},
 }
-_ALLOWED_PATTERN = re.compile(
+_NAMED_PATTERN = re.compile(
     r"^(torch \w+Storage|torch (float|double|half|bfloat16|u?int\d*|long|short|bool)\d*"
-    r"|scipy\.sparse\.\w+ \w+_(matrix|array))$"
+    r"|scipy\.sparse\.\w+ \w+_(matrix|array)|numpy\.dtypes \w+DType)$"
 )
+# Of these packages any class may be named and be built empty, to receive its stored attributes: a Config names its
+# model's class, and SASRecF and FDSA store their feature embeddings together with the data set these belong to.
+_CLASSES_OF = ("recbole.", "torch.nn.modules.", "torch.nn.parameter")
 
 
-class _SafeUnpickler(pickle.Unpickler):
+def _trusted() -> bool:
+    return os.environ.get("RECBOLE_INSTRUCTREC_TRUST_CHECKPOINTS") == "1"
+
+
+def _refuse(what: str) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint asks for {what}, which RecBole's checkpoints do not hold; nothing was run. "
+        "If you trust the file, set RECBOLE_INSTRUCTREC_TRUST_CHECKPOINTS=1 and load it again."
+    )
+
+
+class _SafeUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
+    """Builds RecBole's objects and calls nothing but what rebuilds plain data.
+
+    The pure-Python unpickler, because that one lets each instruction of the
+    pickle be looked at; torch keeps tensors outside the pickle, so it is short.
+    """
+
+    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+
     def find_class(self, module: str, name: str) -> Any:
-        allowed = _ALLOWED.get(module, set())
-        known = allowed is None or name in allowed or _ALLOWED_PATTERN.match(f"{module} {name}")
-        if known and "." not in name:
+        if _trusted():
             return super().find_class(module, name)
-        if module.startswith(("recbole.", "torch.nn.modules.", "torch.nn.parameter")) and "." not in name:
-            # Classes, not functions: a Config names its model's class, and SASRecF and FDSA store
-            # their feature embeddings together with the data set these belong to.
-            found = super().find_class(module, name)
-            if isinstance(found, type):
-                return found
-        if os.environ.get("RECBOLE_INSTRUCTREC_TRUST_CHECKPOINTS") == "1":
-            return super().find_class(module, name)
-        raise CheckpointError(
-            f"the checkpoint asks for {module}.{name}, which RecBole's checkpoints do not hold; nothing was run. "
-            "If you trust the file, set RECBOLE_INSTRUCTREC_TRUST_CHECKPOINTS=1 and load it again."
-        )
+        if "." not in name:
+            known = name in _CALLED.get(module, ()) or name in _NAMED.get(module, ())
+            if known or _NAMED_PATTERN.match(f"{module} {name}"):
+                return super().find_class(module, name)
+            if module.startswith(_CLASSES_OF):
+                found = super().find_class(module, name)
+                # Not what a module has merely imported from elsewhere.
+                if isinstance(found, type) and found.__module__ == module:
+                    return found
+        raise _refuse(f"{module}.{name}")
+
+    def load_reduce(self) -> None:
+        called = self.stack[-2]
+        place, name = getattr(called, "__module__", None), getattr(called, "__qualname__", "")
+        rebuilt = isinstance(called, type) and issubclass(called, Enum)
+        if not (_trusted() or rebuilt or name in _CALLED.get(place or "", ()) or _is_called(called)):
+            raise _refuse(f"a call of {place}.{name}")
+        super().load_reduce()
+
+    def load_newobj(self) -> None:
+        if self.stack[-1] and not _trusted():
+            raise _refuse(f"an object of {self.stack[-2]!r} made from {len(self.stack[-1])} values")
+        super().load_newobj()
+
+    def load_refused(self) -> None:
+        """Old or rare ways to make objects, which neither RecBole nor torch uses."""
+        raise _refuse("an object made by an old or rare pickle instruction")
+
+    dispatch[pickle.REDUCE[0]] = load_reduce
+    dispatch[pickle.NEWOBJ[0]] = load_newobj
+    for _code in (pickle.NEWOBJ_EX, pickle.INST, pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4):
+        dispatch[_code[0]] = load_refused
+
+
+def _is_called(function: Any) -> bool:
+    """Whether a function is one of :data:`_CALLED` under another module's name, as numpy's and torch's may be."""
+    for module, names in _CALLED.items():
+        loaded = sys.modules.get(module)
+        if loaded is not None and any(getattr(loaded, name, None) is function for name in names):
+            return True
+    return False
 
 
 def _load(stream: Any, **kwargs: Any) -> Any:

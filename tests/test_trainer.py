@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from recbole.config import Config
 from recbole.quick_start import load_data_and_model, run_recbole
 from recbole.utils import init_logger
 
@@ -89,6 +90,30 @@ class Bomb:
         return os.system, ("touch exploded",)
 
 
+class ConfigBomb:
+    """RecBole's Config evaluates the options that it is called with."""
+
+    def __reduce__(self):
+        options = {"x": "__import__('os').system('touch exploded')"}
+        return Config, ("SASRec", "ml-100k", None, options)
+
+
+class PartialBomb:
+    """A harmless-looking module of RecBole has imported functools.partial."""
+
+    def __reduce__(self):
+        from functools import partial
+
+        return partial, (os.system, "touch exploded")
+
+
+class Script(torch.nn.Module):
+    """TorchScript may write files when it is loaded."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
 def bad_files(good: Path):
     data = good.read_bytes()
     Path("truncated.pth").write_bytes(data[: len(data) // 2])
@@ -96,6 +121,9 @@ def bad_files(good: Path):
     Path("text.pth").write_text("hello")
     torch.save({"format": checkpoint.FORMAT, "state_dict": Bomb()}, "bomb.pth")
     torch.save({"config": Bomb()}, "stock-bomb.pth")
+    torch.save({"config": ConfigBomb()}, "config-bomb.pth")
+    torch.save({"config": PartialBomb()}, "partial-bomb.pth")
+    torch.jit.script(Script()).save("script.pth")
     Path("pickle.pth").write_bytes(pickle.dumps(Bomb()))
     with zipfile.ZipFile(good) as source, zipfile.ZipFile("holed.pth", "w") as target:
         for name in source.namelist()[:-3]:
@@ -106,6 +134,9 @@ def bad_files(good: Path):
         "text.pth": "truncated",
         "bomb.pth": "pickled objects|asks for",
         "stock-bomb.pth": "not a checkpoint of InstructRec|asks for",
+        "config-bomb.pth": "not a checkpoint of InstructRec|asks for",
+        "partial-bomb.pth": "not a checkpoint of InstructRec|asks for",
+        "script.pth": "not a checkpoint of InstructRec|TorchScript",
         "pickle.pth": "truncated",
         "holed.pth": "damaged",
         "absent.pth": "no checkpoint",
@@ -121,6 +152,18 @@ def test_bad_checkpoints_give_clear_errors_and_run_nothing(films):
             trainer.resume_checkpoint(file)
         with pytest.raises(CheckpointError, match=message):
             load_data_and_model(file) if file != "absent.pth" else checkpoint.read(file)
+    assert not Path("exploded").exists()
+
+
+def test_a_checkpoint_cannot_name_a_pickle_to_be_read(films):
+    """RecBole unpickles what dataset_save_path and dataloaders_save_path name."""
+    _, trainer, _ = trained(films)
+    Path("bomb.bin").write_bytes(pickle.dumps(Bomb()))
+    state = torch.load(trainer.saved_model_file, weights_only=True)
+    assert "dataset_save_path" not in state["config"]
+    state["config"].update(dataset_save_path="bomb.bin", dataloaders_save_path="bomb.bin")
+    torch.save(state, "pointing.pth")
+    load_data_and_model("pointing.pth")
     assert not Path("exploded").exists()
 
 

@@ -43,6 +43,9 @@ from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 # Finite, because minus infinity times a gradient of zero is not a number.
 _NEVER = -1e9
 
+# Where users never repeat, the best repeat score is far below 0: let it get there in a few epochs.
+_REPEAT_SPEED = 10.0
+
 
 class InstructRec(SequentialRecommender):
     """Sequential recommender that reads behaviour, context and instructions.
@@ -257,7 +260,7 @@ class InstructRec(SequentialRecommender):
         if self.repeat is None:
             seen, repeat = seen[:, :0], hidden.new_zeros(())
         else:
-            repeat = self.repeat
+            repeat = _REPEAT_SPEED * self.repeat
         return Scores(hidden, F.normalize(table.float(), dim=-1), bias, extra, line, seen, repeat)
 
     def _read(self, numbers: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
