@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -309,14 +309,17 @@ def _refuse(what: str) -> CheckpointError:
     )
 
 
-class _SafeUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
+_PurePython: Any = pickle._Unpickler
+
+
+class _SafeUnpickler(_PurePython):
     """Builds RecBole's objects and calls nothing but what rebuilds plain data.
 
     The pure-Python unpickler, because that one lets each instruction of the
     pickle be looked at; torch keeps tensors outside the pickle, so it is short.
     """
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(_PurePython.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         if _trusted():

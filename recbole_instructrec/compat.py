@@ -123,9 +123,9 @@ def mend_missing_ray() -> str | None:
         if name.startswith("__"):
             raise AttributeError(name)
         raise RayMissing(
-            f"ray.{name} was asked for, but Ray cannot be imported here ({why}). "
+            f"ray.tune.{name} was asked for, but Ray cannot be imported here ({why}). "
             "Install it with the tested set: pip install -c constraints.txt 'ray[tune]==2.6.3' "
-            "(Python 3.11, numpy 1.26, setuptools<81), or search with hyperopt: run_hyper.py --tool=Hyperopt."
+            "(Python 3.11, numpy 1.26, setuptools<81), or search with hyperopt: python run_hyper.py --params_file=FILE."
         )
 
     tune = types.ModuleType("ray.tune")
@@ -136,7 +136,12 @@ def mend_missing_ray() -> str | None:
     ray.__getattr__ = ask  # type: ignore[method-assign]
     ray.tune = tune  # type: ignore[attr-defined]
     ray.__stand_in__ = True  # type: ignore[attr-defined]
+    # Only while RecBole is imported: other libraries look for Ray too and must not find the stand-in.
     sys.modules["ray"], sys.modules["ray.tune"] = ray, tune
+    try:
+        importlib.import_module("recbole.quick_start")
+    finally:
+        del sys.modules["ray"], sys.modules["ray.tune"]
     return f"Ray cannot be imported ({why}); a stand-in lets RecBole start"
 
 

@@ -116,7 +116,7 @@ def run_hyper_main() -> int:
     parser.add_argument("--algo", default="exhaustive", help="exhaustive, random or bayes")
     parser.add_argument("--max_evals", type=int, default=100, help="at most so many runs")
     parser.add_argument("--output_file", default="hyper.result", help="where results are written")
-    args, _ = parser.parse_known_args()
+    args, rest = parser.parse_known_args()
 
     def search() -> None:
         from recbole.trainer import HyperTuning
@@ -126,7 +126,7 @@ def run_hyper_main() -> int:
         if not os.path.isfile(args.params_file):
             raise FileNotFoundError(f"--params_file: there is no file {args.params_file}.")
         # RecBole's Config reads the command line; the search's own flags are not options of a run.
-        sys.argv = [sys.argv[0], f"--model={args.model}", f"--dataset={args.dataset}"]
+        sys.argv = [sys.argv[0], f"--model={args.model}", f"--dataset={args.dataset}", *rest]
         tuning = HyperTuning(
             objective,
             algo=args.algo,

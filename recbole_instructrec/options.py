@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+from typing import Any
 
-from recbole_instructrec.registry import PROPERTIES
+PROPERTIES = Path(__file__).parent / "properties"
 
 _SECTION = re.compile(r"^# --- (?P<title>.+?) -+$")
 _OPTION = re.compile(r"^(?P<name>[A-Za-z_]+):\s*(?P<default>.*?)\s*(?:#\s*(?P<text>.*))?$")
@@ -47,3 +52,78 @@ def help_text() -> str:
         lines.append(f"  --{option.name}={option.default or '~'}")
         lines.append(f"      {option.text}")
     return "\n".join(lines)
+
+
+def listed(value: Any) -> list[str]:
+    """An option that is a name, a list of names or nothing, as a list."""
+    if value is None or value == "":
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _number(low: float, high: float = float("inf")) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _share(value: Any) -> bool:
+    return _number(0, 1)(value) and value < 1
+
+
+_ROWS = {"none", "history", "file", "intent", "shuffled"}
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "instruction_mix": (
+        lambda v: isinstance(v, dict) and bool(v),
+        "a dict of shares, such as {none: 0.7, intent: 0.3}",
+    ),
+    "instruction_language": (lambda v: bool(listed(v)), "a language or a list of languages, such as en"),
+    "report_rows": (lambda v: set(listed(v)) <= _ROWS, f"a list of some of {', '.join(sorted(_ROWS))}"),
+    "instruction_tokens": (_number(1), "a number of at least 1"),
+    "item_experts": (_number(1), "a number of at least 1"),
+    "item_text_size": (_number(1), "a number of at least 1"),
+    "intent_max_values": (_number(1), "a number of at least 1"),
+    "instruction_history_length": (_number(1), "a number of at least 1"),
+    "max_text_tokens": (_number(3), "a number of at least 3"),
+    "hidden_size": (_number(2), "a number of at least 2"),
+    "n_layers": (_number(1), "a number of at least 1"),
+    "n_heads": (_number(1), "a number of at least 1"),
+    "temperature": (lambda v: _number(0)(v) and v > 0, "a number above 0"),
+    "intent_weight": (_number(0), "a number of at least 0"),
+    "loss_chunk": (_number(0), "a number of at least 0"),
+    "warmup_steps": (_number(0), "a number of at least 0"),
+    "accumulate_batches": (_number(1), "a number of at least 1"),
+    "hidden_dropout_prob": (_share, "a number of at least 0 and below 1"),
+    "attn_dropout_prob": (_share, "a number of at least 0 and below 1"),
+    "item_dropout_prob": (_share, "a number of at least 0 and below 1"),
+    "ema_decay": (_share, "a number of at least 0 and below 1"),
+}
+
+
+def check_options(config: Any) -> None:
+    """Refuse values that cannot work, before anything is loaded, and warn of options that nobody reads.
+
+    Parameters
+    ----------
+    config : recbole.config.Config
+        Options of a run.
+
+    Raises
+    ------
+    ValueError
+        Naming every option that is wrong and what it must be.
+    """
+    wrong = [
+        f"{name} must be {rule}, not {config[name]!r}"
+        for name, (holds, rule) in _CHECKS.items()
+        if name in config and not holds(config[name])
+    ]
+    if config["train_neg_sample_args"]["distribution"] != "none":
+        wrong.append("train_neg_sample_args must be ~ (None): InstructRec trains with a softmax over all items")
+    if wrong:
+        raise ValueError("; ".join(wrong) + ".")
+    known = set(getattr(config, "internal_config_dict", {})) | {option.name for option in options()}
+    for group in config.parameters.values():
+        known |= set(group)
+    for name in getattr(config, "external_config_dict", {}):
+        close = difflib.get_close_matches(name, known, 1, 0.8)
+        if name not in known and close:
+            getLogger().warning(f"the option {name} is not read by anything; did you mean {close[0]}?")

@@ -12,10 +12,9 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
-PROPERTIES = Path(__file__).parent / "properties"
+from recbole_instructrec.options import PROPERTIES
 
 #: Options of ours that change what a dataset holds. RecBole reuses a saved
 #: dataset when the options in ``dataset_arguments`` are equal, so ours belong there.

@@ -16,13 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.trainer import Trainer
+from recbole.utils import init_seed
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from recbole_instructrec import checkpoint
 from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.compat import agree_on_checkpoint
+from recbole_instructrec.options import listed
 from recbole_instructrec.report import RowResults, log_after_test_result
 
 
@@ -71,8 +74,11 @@ class _Optimizer:
 
     def finish(self) -> None:
         """Step with what has been gathered when an epoch ends in mid-step."""
-        if self.batches % self.every:
-            self.batches = 0
+        if left := self.batches % self.every:
+            for group in self.param_groups:  # each batch's loss was divided by `every`
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(self.every / left)
             self.apply()
         self.batches = 0
 
@@ -114,19 +120,21 @@ class InstructRecTrainer(Trainer):
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         if config["precision"] not in ("fp32", "bf16"):
             raise ValueError(f"precision must be fp32 or bf16, not {config['precision']!r}.")
+        if config["enable_scaler"] and (config["accumulate_batches"] or 1) > 1:
+            raise ValueError(
+                "enable_scaler and accumulate_batches cannot be combined; precision: bf16 needs no scaler."
+            )
         if config["lr_decay"] not in ("none", "linear", "cosine"):
             raise ValueError(f"lr_decay must be none, linear or cosine, not {config['lr_decay']!r}.")
         self._steps_per_epoch = 1
         self._clip: dict[str, Any] | None = None
         super().__init__(config, model)
         decay = config["ema_decay"]
-        if not 0.0 <= decay < 1.0:
-            raise ValueError(f"ema_decay must be at least 0 and below 1, not {decay}.")
         self._average = (
             AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False) if decay else None
         )
         self._validating = False
-        self._train_data: Any = None
+        self._keeps_state = False
 
     def _build_optimizer(self, **kwargs: Any) -> _Optimizer:
         """RecBole's optimizer; no weight decay on biases, norms and scalars; a schedule on top."""
@@ -172,12 +180,17 @@ class InstructRecTrainer(Trainer):
         tuple
             Best validation score and result, as RecBole.
         """
-        self._train_data = train_data
         self._steps_per_epoch = -(-len(train_data) // max(1, self.config["accumulate_batches"]))
         if self.config["resume"]:
             self.resume_checkpoint(self.config["resume"])
+            if self.start_epoch >= self.epochs:
+                self.logger.info(f"{self.saved_model_file} has been trained for {self.epochs} epochs already.")
+                return self.best_valid_score, self.best_valid_result
         saved = kwargs.get("saved", args[1] if len(args) > 1 else True)
         self._keeps_state = bool(saved)
+        if self._keeps_state and self._is_main:
+            for leftover in Path(self.checkpoint_dir).glob(f".{Path(self.saved_model_file).name}*.tmp"):
+                leftover.unlink()  # of a run that was killed while it wrote
         result = super().fit(train_data, valid_data, *args, **kwargs)
         if self._keeps_state and self._is_main and os.path.exists(self._state_file):
             os.unlink(self._state_file)  # training has ended; the best checkpoint is what remains
@@ -186,10 +199,19 @@ class InstructRecTrainer(Trainer):
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
         if epoch_idx > self.start_epoch and self._keeps_state:
             self._save_state(epoch_idx - 1)  # what the former epoch, its evaluation included, has left behind
-        train_data._dataset.start_epoch(epoch_idx)
+        self._seed_epoch(train_data, epoch_idx)
+        world = 1 if self.config["single_spec"] else self.config["world_size"]
+        train_data._dataset.start_epoch(epoch_idx, train_data.step * world)
         total = super()._train_epoch(train_data, epoch_idx, loss_func or self._loss, show_progress)
         self.optimizer.finish()
-        return total / max(1, len(train_data)) if isinstance(total, float) else total
+        return total * self.optimizer.every / max(1, len(train_data))  # mean loss of a batch
+
+    def _seed_epoch(self, train_data: Any, epoch: int) -> None:
+        """Random numbers of an epoch depend on seed, process and epoch alone, so that a resumed one has the same."""
+        rank = 0 if self.config["single_spec"] else self.config["local_rank"]
+        seed = int(np.random.SeedSequence([self.config["seed"], rank, epoch]).generate_state(1)[0])
+        init_seed(seed, self.config["reproducibility"])
+        train_data.generator.manual_seed(seed)
 
     def _loss(self, interaction: Any) -> torch.Tensor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config["precision"] == "bf16"):
@@ -234,12 +256,15 @@ class InstructRecTrainer(Trainer):
             dataset = eval_data._dataset
             chosen = self.config["instruction_source"]
             results = {}
+            # W&B's summary keeps the last evaluation: that stays the test result.
+            logs, self.wandblogger.log_wandb = self.wandblogger.log_wandb, False
             try:
                 for row in rows:
                     dataset.use_instructions(row)
                     results[row] = result if row == chosen else super().evaluate(eval_data, False, None, show_progress)
             finally:
                 dataset.use_instructions(chosen)
+                self.wandblogger.log_wandb = logs
         result = RowResults(result, results, with_context=bool(dataset.context.fields))
         log_after_test_result(self.logger, result)
         return result
@@ -248,7 +273,7 @@ class InstructRecTrainer(Trainer):
         dataset = eval_data._dataset
         if not hasattr(dataset, "available_rows"):
             return []
-        return [row for row in self.config["report_rows"] or [] if row in dataset.available_rows()]
+        return [row for row in listed(self.config["report_rows"]) if row in dataset.available_rows()]
 
     @contextmanager
     def _averaged_weights(self, wanted: bool) -> Iterator[None]:
@@ -304,8 +329,6 @@ class InstructRecTrainer(Trainer):
         if not self._is_main:
             return
         state = self._state(epoch, self.model)
-        state["random_state"] = torch.get_rng_state()
-        state["cuda_random_state"] = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         if self._average is not None:
             state["average"] = dict(self._average.state_dict())
         checkpoint.save_atomically(state, self._state_file)
@@ -326,7 +349,7 @@ class InstructRecTrainer(Trainer):
         """
         self.saved_model_file = str(resume_file).removesuffix(".resume")
         state_file = self._state_file if self._state_file.is_file() else self.saved_model_file
-        state = checkpoint.read(state_file, self.device)
+        state = checkpoint.read(state_file)  # on the CPU; what follows copies it to where it belongs
         check_matches(state, self.model, state_file)
         self._warn_of_other_options(state["config"], state_file)
         self.start_epoch = state["epoch"] + 1
@@ -336,12 +359,12 @@ class InstructRecTrainer(Trainer):
         self.best_valid_result = None if result is None else OrderedDict(result)
         self.model.load_state_dict(state["state_dict"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self._average is not None and "average" in state:
-            self._average.load_state_dict(state["average"])
-        if "random_state" in state:
-            torch.set_rng_state(state["random_state"].cpu())
-            for index, value in enumerate(state["cuda_random_state"]):
-                torch.cuda.set_rng_state(value.cpu(), index)
+        if self._average is not None:
+            if "average" in state:
+                self._average.load_state_dict(state["average"])
+            else:  # the best epoch's checkpoint holds the average itself
+                self._average.module.load_state_dict(state["state_dict"])
+                self._average.n_averaged.fill_(1)
         self.logger.info(f"Resuming from {state_file}: training goes on with epoch {self.start_epoch}.")
 
     def _warn_of_other_options(self, stored: dict[str, Any], file: Path | str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import subprocess
 import sys
@@ -144,16 +145,40 @@ def test_missing_timestamps(tmp_path):
     assert torch.isfinite(model.calculate_loss(next(iter(train))))
 
 
-def test_unknown_options_are_harmless_but_wrong_values_are_named(films):
-    for option, value, message in [
+def test_misspelt_options_are_named(films, caplog):
+    with caplog.at_level(logging.WARNING):
+        build_data(make_config(films, instruction_sorce="intent"))
+    assert "did you mean instruction_source?" in caplog.text
+
+
+def test_a_date_in_the_options_does_not_cost_an_epoch(films):
+    _, trainer, train, valid, _ = build_all(make_config(films, epochs=1, started=datetime.date(2020, 1, 1)))
+    trainer.fit(train, valid, verbose=False)
+    assert torch.load(trainer.saved_model_file, weights_only=True)["config"]["started"] == "2020-01-01"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
         ("item_fusion", "magic", "item_fusion"),
         ("instruction_encoder", "rnn", "instruction_encoder"),
         ("encoder_tuning", "lora", "encoder_tuning"),
         ("hidden_size", 15, "n_heads"),
         ("instruction_source", "oracle", "instruction_source"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            build_all(make_config(films, **{option: value}))
+        ("report_rows", ["nonsense"], "report_rows"),
+        ("loss_chunk", -1, "loss_chunk"),
+        ("instruction_mix", None, "instruction_mix"),
+        ("instruction_language", [], "instruction_language"),
+        ("instruction_tokens", 0, "instruction_tokens"),
+        ("item_experts", 0, "item_experts"),
+        ("temperature", 0, "temperature"),
+        ("train_neg_sample_args", {"distribution": "uniform", "sample_num": 1}, "train_neg_sample_args"),
+        ("item_vectors", {"text": "a.npz"}, "item_vectors"),
+    ],
+)
+def test_wrong_values_are_named(films, option, value, message):
+    with pytest.raises(ValueError, match=message):
+        build_all(make_config(films, **{option: value}))
 
 
 def test_data_set_without_any_item_file(tmp_path):

@@ -228,6 +228,66 @@ def test_benchmark_files_with_item_lists(tmp_path):
     assert sum(counted_targets(train).values()) == 3
 
 
+def test_benchmark_files_keep_the_latest_items(tmp_path):
+    folder = tmp_path / "d" / "films"
+    write_dataset(tmp_path / "d", "films")
+    head = "user_id:token\titem_id_list:token_seq\titem_id:token"
+    items = " ".join(f"i{k}" for k in range(1, 13))
+    for part in ("train", "valid", "test"):
+        (folder / f"films.{part}.inter").write_text(f"{head}\nu1\t{items}\ti13\n")
+    options = {
+        "benchmark_filename": ["train", "valid", "test"],
+        "alias_of_item_id": ["item_id_list"],
+        "load_col": {"inter": ["user_id", "item_id_list", "item_id"], "item": ["item_id", "title", "genre"]},
+    }
+    dataset, _, _, test = build_data(make_config(tmp_path / "d", **options))
+    read = dataset.field2id_token["item_id"][test._dataset[0]["item_id_list"]].tolist()
+    assert read == [f"i{k}" for k in range(5, 13)]
+
+
+def test_parts_that_interleave_in_time(tmp_path):
+    """Pre-split files in which a user's training targets lie between others: each is trained once, none is empty."""
+    write_dataset(tmp_path / "d", "films")
+    folder = tmp_path / "d" / "films"
+    head = "user_id:token\titem_id:token\ttimestamp:float"
+    for part, remainder in (("train", 0), ("valid", 1), ("test", 2)):
+        rows = [f"{u}\ti{k}\t{k}" for u in ("a", "b") for k in range(20) if k % 3 == remainder]
+        (folder / f"films.{part}.inter").write_text("\n".join([head, *rows]) + "\n")
+    config = make_config(tmp_path / "d", benchmark_filename=["train", "valid", "test"], train_batch_size=1)
+    _, train, _, _ = build_data(config)
+    assert all((batch["item_id"] > 0).any() for batch in train)
+    counts = counted_targets(train)
+    assert len(counts) == 12 and set(counts.values()) == {1}  # item 0 has no predecessor
+
+
+@pytest.mark.parametrize("size", [-1, 9, 100])
+def test_windows_with_more_targets_than_they_read(films, size):
+    with pytest.raises(ValueError, match="window_targets must be between 1 and"):
+        build_data(make_config(films, window_targets=size))
+
+
+@pytest.mark.parametrize("encoder", [0, 9])
+def test_encoder_length_out_of_range(films, encoder):
+    if encoder:
+        with pytest.raises(ValueError, match="encoder_length"):
+            build_data(make_config(films, encoder_length=encoder))
+    else:
+        assert build_data(make_config(films, encoder_length=None))[1]._dataset._n_earlier == 0
+
+
+def test_clock_that_is_not_known(tmp_path):
+    rows = [(u, i, "" if k % 10 == 0 else t) for k, (u, i, t) in enumerate(small_interactions())]
+    data = write_dataset(tmp_path / "d", "films", rows)
+    dataset = build_data(make_config(data, context_fields=["hour", "weekday", "gap"]))[0]
+    missing = dataset.history.time < 0
+    assert missing.sum() == sum(t == "" for _, _, t in rows)
+    assert (dataset.context.codes[missing] == 0).all()
+    first = dataset.history.user_start == np.arange(len(missing))
+    after_missing = np.r_[False, missing[:-1]] & ~first
+    assert (dataset.context.codes[after_missing, 2] == 0).all()
+    assert (dataset.context.codes[~missing][:, :2] > 0).all()
+
+
 def test_benchmark_files_with_plain_interactions(tmp_path):
     """Pre-split files without item lists: the history runs through all of them."""
     write_dataset(tmp_path / "d", "films")

@@ -159,6 +159,21 @@ def test_instruction_file_missing_or_damaged(tmp_path):
         build_data(write_with_file(tmp_path, "wrong\ttext\nx0\ttext\n"))
 
 
+def test_instruction_file_of_a_spreadsheet(tmp_path, caplog):
+    """A byte-order mark, empty lines, repeated ids, and characters that look like line ends."""
+    inst = "\ufeffinstruction_id:token\tinstruction:token_seq\nx0\tfirst\n\nx0\tagain\nx1\ta\x0bb\u2028c\n\n"
+    with caplog.at_level(logging.WARNING):
+        dataset = build_data(write_with_file(tmp_path, inst))[3]._dataset
+    assert "1 lines of" in caplog.text and "repeat an instruction id" in caplog.text
+    assert set(texts_of(dataset, "file")) <= {"first", "a b c", ""}
+
+
+def test_one_user_has_nobody_to_exchange_with(tmp_path):
+    rows = [("a", f"i{k}", 880_000_000 + k) for k in range(9)]
+    dataset = build_data(make_config(write_dataset(tmp_path / "d", "films", rows)))[3]._dataset
+    assert dataset.available_rows() == ["none", "history", "intent"]
+
+
 def test_source_that_the_data_cannot_give(films):
     with pytest.raises(InstructionError, match=r"\.inst file"):
         build_data(make_config(films, instruction_source="file"))

@@ -18,7 +18,7 @@ from recbole_instructrec.model.losses import all_scores
 from recbole_instructrec.model.text import EncoderNotFound, TransformerEncoder, locate
 from recbole_instructrec.model.text_cache import TextCache
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
-from tests.support import build_all, build_data, make_config
+from tests.support import build_all, build_data, make_config, small_items, write_dataset
 
 
 def build_model(data_path, **options):
@@ -45,21 +45,6 @@ def test_padding_changes_nothing(films):
     wide = model.full_sort_predict(batch)
     for row in range(len(batch)):
         torch.testing.assert_close(model.full_sort_predict(test._dataset[[row]])[0], wide[row], rtol=1e-4, atol=1e-4)
-
-
-def test_training_and_evaluation_give_the_same_scores(films):
-    """The state at a window's position equals that of an evaluation row with the same history."""
-    model, _, test = build_model(films)
-    batch = test._dataset[:]
-    items, length = batch["item_id_list"], batch["item_length"]
-    table = model.items()
-    states = model.behaviour(items, table)
-    shorter = items.clone()
-    step = (length - 2).clamp(min=1)
-    shorter[torch.arange(items.shape[1]) >= step[:, None]] = 0
-    again = model.behaviour(shorter, table)
-    rows = torch.arange(len(items))
-    torch.testing.assert_close(states[rows, step], again[rows, step])
 
 
 def test_predict_agrees_with_full_sort(films):
@@ -142,6 +127,32 @@ def test_shorter_encoder_with_longer_memory(films):
     assert torch.isfinite(torch.stack(losses)).all()
     sum(losses).backward()
     assert model.repeat.grad.abs() > 0
+
+
+def test_gradients_with_repeated_items(tmp_path):
+    """Users who take items again: the repeat score's gradient counts each item once."""
+    rng = np.random.default_rng(0)
+    rows = [(f"u{u}", f"i{rng.integers(0, 6)}", 880_000_000 + t) for u in range(6) for t in range(14)]
+    data = write_dataset(tmp_path / "d", "films", rows, small_items(6))
+    model, train, _ = build_model(data, encoder_length=4, instruction_mix={"none": 1.0}, report_rows=["none"])
+    for batch in train:
+        items, targets = batch["item_id_list"], batch["item_id"]
+        table = model.items()
+        state = model.behaviour(items, table)
+        losses = []
+        for row, step in torch.nonzero(targets).tolist():
+            hidden = torch.nn.functional.normalize(state[row, step], dim=-1) * model.log_scale.exp()
+            scores = hidden @ torch.nn.functional.normalize(table, dim=-1).T + model.item_bias
+            held = set(items[row, :step].tolist()) | set(batch["earlier_items"][row].tolist())
+            mask = torch.tensor([float(item in held) for item in range(model.n_items)])
+            scores = (scores + 10.0 * model.repeat * mask)[1:]
+            losses.append(torch.nn.functional.cross_entropy(scores, targets[row, step] - 1))
+        plain = torch.stack(losses).mean()
+        ours = model.calculate_loss(batch)
+        torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-5)
+        parts = [model.repeat, model.item_bias, model.items.id.weight]
+        for mine, theirs in zip(torch.autograd.grad(ours, parts), torch.autograd.grad(plain, parts), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_training_and_evaluation_rows_see_the_same_items(films):
@@ -363,6 +374,37 @@ def test_damaged_cache_is_moved_aside(tmp_path, caplog):
         again = cache.vectors(["a"], lambda texts: np.full((len(texts), 3), 2.0), 3)
     assert again.tolist() == [[2, 2, 2]] and "damaged" in caplog.text
     assert list(tmp_path.glob("*.damaged"))
+
+
+def test_locked_cache_is_left_alone(tmp_path, caplog, monkeypatch):
+    cache = TextCache(tmp_path, "e", "f" * 20)
+    cache.vectors(["a"], lambda texts: np.ones((len(texts), 3)), 3)
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda file, timeout: connect(file, timeout=0.1))
+    holder = connect(cache.file)
+    holder.execute("PRAGMA locking_mode=EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    with caplog.at_level(logging.WARNING):
+        again = cache.vectors(["a"], lambda texts: np.full((len(texts), 3), 2.0), 3)
+    holder.close()
+    assert again.tolist() == [[2, 2, 2]] and "cannot be read now" in caplog.text
+    assert not list(tmp_path.glob("*.damaged"))
+    assert cache.vectors(["a"], lambda texts: np.zeros((len(texts), 3)), 3).tolist() == [[1, 1, 1]]
+
+
+def test_caches_of_encoders_with_like_names(tmp_path):
+    TextCache(tmp_path, "some/encoder-large", "a" * 20).vectors(["a"], lambda texts: np.ones((len(texts), 3)), 3)
+    assert TextCache.find(tmp_path, "some/encoder") is None
+    assert TextCache.find(tmp_path, "some/encoder-large") == "a" * 16
+
+
+def test_fingerprint_covers_the_tokenizer(tmp_path):
+    first = TransformerEncoder(tiny_gpt(tmp_path / "a"), 32).fingerprint
+    assert TransformerEncoder(tiny_gpt(tmp_path / "b"), 32).fingerprint == first
+    assert TransformerEncoder(str(tmp_path / "a"), 16).fingerprint != first
+    file = tmp_path / "b" / "tokenizer.json"
+    file.write_text(file.read_text() + " ")
+    assert TransformerEncoder(str(tmp_path / "b"), 32).fingerprint != first
 
 
 def _write_many(folder, offset, queue):

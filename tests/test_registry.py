@@ -136,6 +136,7 @@ def test_run_hyper_script(options, tmp_path):
             "--dataset=films",
             f"--config_files={fixed}",
             f"--params_file={params}",
+            "--hidden_size=12",
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -145,6 +146,7 @@ def test_run_hyper_script(options, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "best params" in done.stdout
     assert Path("hyper.result").read_text().count("n_layers") == 2
+    assert "hidden_size = 12" in "".join(file.read_text() for file in Path("log/InstructRec").glob("*.log"))
 
 
 def test_load_data_and_model_in_a_fresh_process_and_topk(films):

@@ -20,7 +20,7 @@ from recbole.utils import init_logger
 
 from recbole_instructrec import checkpoint
 from recbole_instructrec.checkpoint import CheckpointError
-from tests.support import build_all, make_config, small_interactions, write_dataset
+from tests.support import build_all, make_config, small_interactions, small_items, write_dataset
 
 ROOT = Path(__file__).parent.parent
 
@@ -210,7 +210,14 @@ print("RESULT", dict(result["test_result"]), dict(result["best_valid_result"]))
 """
 
 
-@pytest.mark.parametrize("extra", ["", "'ema_decay': 0.9, 'accumulate_batches': 3"], ids=["plain", "average"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "'ema_decay': 0.9, 'accumulate_batches': 3",
+        "'shuffle': True, 'eval_args': {'split': {'LS': 'valid_and_test'}, 'order': 'TO', 'mode': 'uni5'}",
+    ],
+    ids=["average", "sampled"],
+)
 def test_kill_and_resume_gives_the_same_metrics(films, tmp_path, extra):
     script = tmp_path / "train.py"
     script.write_text(SCRIPT % {"data": str(films), "extra": extra})
@@ -257,6 +264,48 @@ def test_kill_and_resume_gives_the_same_metrics(films, tmp_path, extra):
     assert not list((part / "saved").glob("*.resume"))
 
 
+def test_resuming_a_finished_training_changes_nothing(films):
+    config = {"ema_decay": 0.5, "epochs": 3, "learning_rate": 0.01, "stopping_step": 10}
+    _, trainer, test = trained(films, **config)
+    expected, before = trainer.evaluate(test), Path(trainer.saved_model_file).read_bytes()
+    _, again, train, valid, test = build_all(make_config(films, **config, resume=trainer.saved_model_file))
+    state = checkpoint.read(trainer.saved_model_file)
+    again.fit(train, valid, verbose=False)
+    if state["epoch"] == 2:
+        assert Path(trainer.saved_model_file).read_bytes() == before
+    assert again.evaluate(test)["ndcg@5"] >= 0 and Path(trainer.saved_model_file).is_file()
+    torch.save({**state, "epoch": 2}, trainer.saved_model_file)  # as if the last epoch had been the best
+    before = Path(trainer.saved_model_file).read_bytes()
+    _, again, train, valid, test = build_all(make_config(films, **config, resume=trainer.saved_model_file))
+    again.fit(train, valid, verbose=False)
+    assert Path(trainer.saved_model_file).read_bytes() == before
+    assert again.evaluate(test) == expected
+
+
+def test_weights_are_refused_for_other_attributes_and_words(tmp_path):
+    items = small_items()
+    renamed = [(i, t, g.replace("Comedy", "Zombie").replace("Horror", "Apple")) for i, t, g in items]
+    first = write_dataset(tmp_path / "a", "films", items=items)
+    second = write_dataset(tmp_path / "b", "films", items=renamed)
+    for encoder in ("transformer", "bilstm"):
+        _, trainer, _ = trained(first, instruction_encoder=encoder, epochs=1)
+        _, other, _, _, test = build_all(make_config(second, instruction_encoder=encoder))
+        with pytest.raises(CheckpointError, match="another attributes"):
+            other.evaluate(test, model_file=trainer.saved_model_file)
+
+
+def test_extra_rows_stay_out_of_the_wandb_summary(films):
+    _, trainer, train, valid, test = build_all(make_config(films, epochs=1))
+    trainer.fit(train, valid, verbose=False)
+    logged = []
+    trainer.wandblogger.log_wandb = True
+    trainer.wandblogger.log_eval_metrics = lambda metrics, head: (
+        logged.append(metrics) if trainer.wandblogger.log_wandb else None
+    )
+    result = trainer.evaluate(test)
+    assert logged == [dict(result)] and trainer.wandblogger.log_wandb
+
+
 def test_resume_warns_of_other_options(films, caplog):
     _, trainer, _ = trained(films)
     _, other, _, _, _ = build_all(make_config(films, learning_rate=0.5))
@@ -282,10 +331,37 @@ def test_accumulated_batches_make_fewer_steps(films):
     assert trainer.optimizer.schedule.last_epoch == 3 * -(-len(train) // 4)
 
 
-def test_bf16(films):
-    _, trainer, train, valid, test = build_all(make_config(films, precision="bf16"))
-    trainer.fit(train, valid, saved=False, verbose=False)
-    assert trainer.evaluate(test, load_best_model=False)["ndcg@5"] >= 0
+def test_accumulated_gradients_equal_those_of_one_batch(films):
+    """Without dropout, four batches of 2 rows step as the mean of their losses does."""
+    steps = []
+    for together in (True, False):
+        options = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "learner": "sgd", "clip_grad_norm": None}
+        config = make_config(films, train_batch_size=2, accumulate_batches=4, warmup_steps=0, **options)
+        model, trainer, train, _, _ = build_all(config)
+        train._dataset.start_epoch(0)
+        batches = [batch for _, batch in zip(range(4), train, strict=False)]
+        model.train()
+        if together:
+            trainer.optimizer.zero_grad()
+            (sum(model.calculate_loss(batch) for batch in batches) / 4).backward()
+            trainer.optimizer.apply()
+        else:
+            for batch in batches:
+                trainer.optimizer.zero_grad()
+                trainer._loss(batch).backward()
+                trainer.optimizer.step()
+        steps.append(model.items.id.weight.detach().clone())
+    torch.testing.assert_close(*steps)
+
+
+def test_bf16_follows_fp32(films):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        _, trainer, train, valid, _ = build_all(make_config(films, precision=precision, hidden_dropout_prob=0.0))
+        trainer.fit(train, valid, saved=False, verbose=False)
+        losses[precision] = list(trainer.train_loss_dict.values())
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
 
 
 def test_moving_average_is_what_is_evaluated_and_saved(films):

@@ -16,6 +16,8 @@ CLOCK_FIELDS = {"hour": 25, "weekday": 8, "gap": 34}
 
 # Timestamps below this (1973 as Unix time) are positions or years, not clock time.
 _EARLIEST_CLOCK = 100_000_000
+# And above this (the year 5138) they are milliseconds or finer.
+_LATEST_CLOCK = 100_000_000_000
 
 
 class ContextError(ValueError):
@@ -51,11 +53,16 @@ def clock_codes(name: str, history: History) -> np.ndarray:
             f"context field {name!r} needs clock time, but the timestamps of this data set end at {time.max()}: "
             "they are positions, not seconds since 1970. Remove it from context_fields."
         )
+    if time.max(initial=0) > _LATEST_CLOCK:
+        raise ContextError(
+            f"context field {name!r} needs seconds since 1970, but the timestamps of this data set reach {time.max()}: "
+            "they are milliseconds or finer. Divide them in the .inter file."
+        )
     if name == "hour":
-        return time // 3600 % 24 + 1
+        return np.where(time < 0, 0, time // 3600 % 24 + 1)
     if name == "weekday":
-        return (time // 86400 + 3) % 7 + 1  # 1 is Monday; 1 January 1970 was a Thursday
-    known = history.user_start < np.arange(len(time))
+        return np.where(time < 0, 0, (time // 86400 + 3) % 7 + 1)  # 1 is Monday; 1 January 1970 was a Thursday
+    known = (history.user_start < np.arange(len(time))) & (time >= 0) & (np.r_[time[:1], time[:-1]] >= 0)
     pause = np.where(known, time - np.r_[time[:1], time[:-1]], 0)
     return np.where(known, 1 + np.floor(np.log2(np.maximum(pause, 0) + 1)).astype(np.int64).clip(0, 32), 0)
 

@@ -14,6 +14,7 @@ from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions import InstructionError, build_sources, mixture
 from recbole_instructrec.data.items import Attributes, item_texts
 from recbole_instructrec.data.rows import RowPlan, Rows
+from recbole_instructrec.options import check_options, listed
 
 #: Batch fields of ours.
 INSTRUCTION, CONTEXT, EARLIER = "instruction_number", "request_context", "earlier_items"
@@ -53,17 +54,21 @@ class InstructRecDataset(SequentialDataset):
 
     inter_feat: Any  # a DataFrame while loading, then an Interaction
     _training = False
+    _exchanged: torch.Tensor | None = None
+
+    def __init__(self, config: Any) -> None:
+        check_options(config)
+        super().__init__(config)
 
     # --- loading -----------------------------------------------------------------------------
 
-    def _normalize(self) -> None:
-        """Keep the timestamps as they stand before RecBole makes them normalised float32."""
+    def _fill_nan(self) -> None:
+        """Keep the timestamps as they stand: RecBole fills gaps with the mean, then makes them normalised float32."""
+        self._raw_time = None
         if self.time_field in self.inter_feat:
             raw = self.inter_feat[self.time_field].to_numpy(dtype=np.float64)
             self._raw_time = np.nan_to_num(raw, nan=-1).astype(np.int64)
-        else:
-            self._raw_time = None
-        super()._normalize()
+        super()._fill_nan()
 
     def _change_feat_format(self) -> None:
         lists = f"{self.iid_field}{self.config['LIST_SUFFIX']}" in self.inter_feat
@@ -123,8 +128,10 @@ class InstructRecDataset(SequentialDataset):
         """Benchmark files that hold item lists: each row becomes a history of its own."""
         suffix = self.config["LIST_SUFFIX"]
         feat = self.inter_feat
-        length = feat[self.item_list_length_field].long().clamp(max=self.max_item_list_len)
-        before = torch.arange(feat[self.iid_field + suffix].shape[1]) < length[:, None]
+        given = feat[self.item_list_length_field].long()
+        length = given.clamp(max=self.max_item_list_len)
+        place = torch.arange(feat[self.iid_field + suffix].shape[1])
+        before = (place < given[:, None]) & (place >= (given - length)[:, None])  # the latest ones
         block = length + 1
         end = torch.cumsum(block, 0) - 1  # position of each row's target
         is_target = torch.zeros(int(block.sum()), dtype=torch.bool)
@@ -156,9 +163,9 @@ class InstructRecDataset(SequentialDataset):
     def _describe(self) -> None:
         """Item texts, attributes, context and instructions."""
         config = self.config
-        self.item_texts = item_texts(self, _listed(config["item_text_fields"]))
-        self.attributes = Attributes(self, _listed(config["intent_field"]), config["intent_max_values"])
-        self.context = Context(_listed(config["context_fields"]), self.history, self)
+        self.item_texts = item_texts(self, listed(config["item_text_fields"]))
+        self.attributes = Attributes(self, listed(config["intent_field"]), config["intent_max_values"])
+        self.context = Context(listed(config["context_fields"]), self.history, self)
         self.instructions, self.sources = build_sources(self, self.history)
         self._mixture = mixture(config["instruction_mix"], self.sources)
         self.use_instructions(config["instruction_source"])
@@ -181,6 +188,8 @@ class InstructRecDataset(SequentialDataset):
             ]
             for dataset in [self, *datasets]:
                 del dataset.inter_feat.interaction[_PART]
+        for dataset in datasets:
+            dataset._exchanged = None
         datasets[0]._make_training_rows()
         return datasets
 
@@ -195,6 +204,10 @@ class InstructRecDataset(SequentialDataset):
             raise ValueError(f"training_rows must be windows or prefixes, not {kind!r}.")
         width = encoder_length(self.config)
         per_row = 1 if kind == "prefixes" else self.config["window_targets"] or width
+        if not 1 <= per_row <= width:
+            raise ValueError(
+                f"window_targets must be between 1 and the number of items a window reads ({width}), not {per_row}."
+            )
         self._is_target = is_target
         self._plan = RowPlan(is_target, self.history.user_start, width, per_row, self.config["seed"])
         self._n_earlier = self.max_item_list_len - width
@@ -206,19 +219,18 @@ class InstructRecDataset(SequentialDataset):
         """Number of targets that one epoch trains."""
         return int(self._is_target.sum())
 
-    def start_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int, batch_size: int | None = None) -> None:
         """Cut and order the training rows of one epoch; the same number gives the same rows.
 
         Parameters
         ----------
         epoch : int
             Epoch number.
+        batch_size : int, optional
+            Rows that all processes together take at a time; ``train_batch_size`` by default.
         """
-        batch_size = self.config["train_batch_size"]
-        if not self.config["single_spec"]:
-            batch_size = max(1, batch_size // self.config["world_size"])
         self._epoch = epoch
-        self._rows: Rows = self._plan.epoch(epoch, batch_size)
+        self._rows: Rows = self._plan.epoch(epoch, batch_size or self.config["train_batch_size"])
 
     # --- instructions ------------------------------------------------------------------------
 
@@ -228,7 +240,7 @@ class InstructRecDataset(SequentialDataset):
         Parameters
         ----------
         source : {"none", "history", "intent", "file", "shuffled"}
-            Evaluation row of DESIGN section 5.
+            Evaluation row, see docs/evaluation.md.
 
         Raises
         ------
@@ -255,7 +267,8 @@ class InstructRecDataset(SequentialDataset):
     def available_rows(self) -> list[str]:
         """Evaluation rows that this data set can give, in the order of the tables."""
         rows = [name for name in ("none", "history", "file", "intent") if name in self.sources]
-        return rows + (["shuffled"] if {"file", "intent"} & set(rows) else [])
+        several = self.user_num > 2  # the padding user counts
+        return rows + (["shuffled"] if {"file", "intent"} & set(rows) and several else [])
 
     def instruction_numbers(self, index: torch.Tensor) -> torch.Tensor:
         """Instructions of evaluation rows under the chosen source.
@@ -281,12 +294,15 @@ class InstructRecDataset(SequentialDataset):
 
     def _of_another_user(self) -> torch.Tensor:
         """For each row a row of the next user on a random round trip through all users."""
+        if self._exchanged is not None and len(self._exchanged) == len(self.inter_feat):
+            return self._exchanged
         user = self.inter_feat[self.uid_field].numpy()
         rng = np.random.default_rng(self.config["instruction_seed"])
         trip = rng.permutation(np.unique(user))
         following = dict(zip(trip, np.roll(trip, -1), strict=True))
         first_row = {u: row for row, u in reversed(list(enumerate(user)))}
-        return torch.tensor([first_row[following[u]] for u in user])
+        self._exchanged = torch.tensor([first_row[following[u]] for u in user])
+        return self._exchanged
 
     # --- rows --------------------------------------------------------------------------------
 
@@ -388,13 +404,6 @@ def encoder_length(config: Any) -> int:
     if not 1 <= length <= longest:
         raise ValueError(f"encoder_length must be between 1 and MAX_ITEM_LIST_LENGTH ({longest}), not {length}.")
     return int(length)
-
-
-def _listed(value: Any) -> list[str]:
-    """An option that is a name, a list of names or nothing, as a list."""
-    if value is None or value == "":
-        return []
-    return [value] if isinstance(value, str) else list(value)
 
 
 def _as_positions(index: Any, length: int) -> torch.Tensor:

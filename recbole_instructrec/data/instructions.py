@@ -17,7 +17,6 @@ source      text                                               sees the target
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
@@ -29,6 +28,7 @@ from scipy.sparse import csr_matrix
 
 from recbole_instructrec.data.history import History
 from recbole_instructrec.data.items import Attributes
+from recbole_instructrec.options import listed
 
 SOURCES = ("none", "history", "intent", "file", "shuffled")
 TEMPLATES = Path(__file__).parent / "templates"
@@ -345,16 +345,21 @@ def read_instruction_file(file: Path, separator: str = "\t", encoding: str = "ut
             "then an id and a text a line."
         )
     texts: dict[str, str] = {}
-    with file.open(encoding=encoding, newline="") as stream:
-        reader = csv.reader(stream, delimiter=separator, quoting=csv.QUOTE_NONE)
-        csv.field_size_limit(10_000_000)
-        header = next(reader, [])
-        if not header or header[0].split(":")[0] != "instruction_id":
-            raise InstructionError(f"{file}: the first column of the header must be instruction_id:token.")
-        for number, row in enumerate(reader, 2):
-            if len(row) < 2:
-                raise InstructionError(f"{file}, line {number}: an id and a text, separated by a tab, are expected.")
-            texts[row[0]] = separator.join(row[1:])
+    repeated = 0
+    # By hand, because a text may hold quotation marks, separators and any line-like character but a line feed.
+    lines = file.read_text(encoding="utf-8-sig" if encoding == "utf-8" else encoding).split("\n")
+    if lines[0].split(separator)[0].split(":")[0] != "instruction_id":
+        raise InstructionError(f"{file}: the first column of the header must be instruction_id:token.")
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        name, found, text = line.partition(separator)
+        if not found:
+            raise InstructionError(f"{file}, line {number}: an id and a text, separated by a tab, are expected.")
+        repeated += name in texts
+        texts.setdefault(name, text)
+    if repeated:
+        getLogger().warning(f"{repeated} lines of {file} repeat an instruction id; the first text of each id is used.")
     return texts
 
 
@@ -400,7 +405,7 @@ def wanted_sources(config: Any) -> set[str]:
     """Sources that training, the test result or the table of rows needs; others are not made up and encoded."""
     shares = config["instruction_mix"] or {}
     wanted = {name for name, share in shares.items() if share} | {config["instruction_source"]}
-    wanted |= set(config["report_rows"] or [])
+    wanted |= set(listed(config["report_rows"]))
     return wanted | {"intent", "file"} if "shuffled" in wanted else wanted
 
 
@@ -425,8 +430,7 @@ def build_sources(dataset: Any, history: History) -> tuple[InstructionBank, dict
         When an option asks for a source that this data set cannot give.
     """
     config = dataset.config
-    languages = config["instruction_language"]
-    templates = Templates([languages] if isinstance(languages, str) else languages)
+    templates = Templates(listed(config["instruction_language"]))
     seed = config["instruction_seed"]
     bank = InstructionBank()
     sources: dict[str, Source] = {"none": NoInstruction()}

@@ -71,11 +71,14 @@ class RowPlan:
     ) -> None:
         positions = np.flatnonzero(is_target)
         owner = user_start[positions]
-        # One span per user, from the first target to the last.
-        edges = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(positions) else np.zeros(0, dtype=int)
+        # Spans of neighbouring targets; one for each user, unless other parts' targets lie between.
+        apart = (owner[1:] != owner[:-1]) | (np.diff(positions) != 1)
+        edges = np.flatnonzero(np.r_[True, apart]) if len(positions) else np.zeros(0, dtype=int)
         self._user = owner[edges]
         self._first = positions[edges]
         self._end = positions[np.r_[edges[1:], len(positions)] - 1] + 1 if len(positions) else edges
+        if not 1 <= targets_per_row <= width:
+            raise ValueError(f"targets_per_row must be between 1 and width ({width}), not {targets_per_row}.")
         self._width, self._size, self._seed = width, targets_per_row, seed
         span = self._end - self._first
         self._moving = (span > targets_per_row) & (targets_per_row > 1)

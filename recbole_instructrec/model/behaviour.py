@@ -1,4 +1,4 @@
-"""Causal encoder of what the user did (A in the notation of DESIGN section 1)."""
+"""Causal encoder of what the user did (A in the notation of docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Fusion(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """One token for each request-time field (B in the notation of DESIGN section 1).
+    """One token for each request-time field (B in the notation of docs/architecture.md).
 
     Parameters
     ----------

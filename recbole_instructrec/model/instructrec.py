@@ -1,6 +1,6 @@
 """InstructRec: ranks a catalogue from behaviour, context and what the user says.
 
-In the notation of DESIGN section 1:
+In the notation of docs/architecture.md:
 
     A = behaviour encoder(X)          what the user did
     B = context encoder(C)            what is known at request time
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -66,17 +67,19 @@ class InstructRec(SequentialRecommender):
         self.encoder_length = encoder_length(config)
         self.loss_chunk = config["loss_chunk"]
         self.intent_weight = config["intent_weight"]
-        self.catalogue = catalogue_fingerprint(dataset)
 
         text_encoder = self._text_encoder(config, dataset)
         texts, has_text = self._item_text_vectors(dataset, text_encoder)
-        modalities = {"text": whiten(texts, has_text, config["item_text_size"])} if has_text.any() else {}
+        fusion, modalities = config["item_fusion"], {}
+        if has_text.any() and fusion != "none":
+            modalities["text"] = whiten(texts, has_text, config["item_text_size"])
         for name, file in (config["item_vectors"] or {}).items():
+            if name == "text":
+                raise ValueError("item_vectors: the name text is taken by item_text_fields; choose another.")
             vectors, present = read_item_vectors(file, dataset.field2id_token[dataset.iid_field])
             modalities[name] = whiten(vectors, present, config["item_text_size"])
-        fusion = config["item_fusion"]
-        if fusion == "none" and config["item_vectors"]:
-            fusion = "add"
+        if fusion == "none" and modalities:
+            fusion = "add"  # vectors that were given are used; the texts stay out of the item table
         self.items = ItemTable(
             self.n_items, size, modalities, fusion, config["item_experts"], config["hidden_dropout_prob"]
         )
@@ -99,6 +102,7 @@ class InstructRec(SequentialRecommender):
         if len(dataset.instructions) > 1:
             self._build_instruction_side(config, dataset, text_encoder, texts, has_text)
 
+        self.made_for = self._made_for(dataset)
         self.item_bias = nn.Parameter(torch.zeros(self.n_items))
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
         self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
@@ -160,23 +164,35 @@ class InstructRec(SequentialRecommender):
         if has_text.any():
             self.match = TextMatch(width, texts, has_text, config["item_text_size"], kind == "transformer")
 
+    def _made_for(self, dataset: Any) -> dict[str, str]:
+        """Hashes of what the rows of the parameters stand for, in their order."""
+        parts: dict[str, Any] = {
+            "catalogue": dataset.field2id_token[dataset.iid_field],
+            "attributes": dataset.attributes.names,
+            "context fields": [(name, list(dataset.field2id_token.get(name, []))) for name in dataset.context.fields],
+        }
+        if isinstance(self.instructions, BiLSTMInstructions):
+            parts["vocabulary"] = list(self.instructions.vocabulary)
+        return {name: fingerprint_of(values) for name, values in parts.items()}
+
     def get_extra_state(self) -> dict[str, str]:
-        """Stored with the weights, so that they are never loaded for other items."""
-        return {"catalogue": self.catalogue}
+        """Stored with the weights, so that they are never loaded for other items or words."""
+        return dict(self.made_for)
 
     def set_extra_state(self, state: dict[str, str]) -> None:
-        """Refuse weights of another catalogue.
+        """Refuse weights that stand for other items, attributes, words or profiles.
 
         Raises
         ------
         CheckpointError
-            When the weights were trained for other items or another order of them.
+            Naming what differs.
         """
-        if state["catalogue"] != self.catalogue:
-            raise CheckpointError(
-                "these weights were trained on another catalogue: its items are not those of the data set at hand. "
-                "Use the data set, the load_col and the filters they were trained with."
-            )
+        for name, value in self.made_for.items():
+            if state.get(name) != value:
+                raise CheckpointError(
+                    f"these weights were trained on another {name}, not on that of the data set at hand. "
+                    "Use the data set, the load_col and the filters they were trained with."
+                )
 
     # --- the picture -------------------------------------------------------------------------
 
@@ -366,7 +382,7 @@ class InstructRec(SequentialRecommender):
         return all_scores(self._request(interaction)).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
 
 
-def catalogue_fingerprint(dataset: Any) -> str:
-    """Hash of the item ids in their internal order: the same catalogue, the same hash."""
-    tokens = "\n".join(map(str, dataset.field2id_token[dataset.iid_field]))
-    return hashlib.sha256(tokens.encode("utf-8", "surrogatepass")).hexdigest()
+def fingerprint_of(values: Iterable[Any]) -> str:
+    """Hash of a list of names in its order."""
+    text = "\n".join(map(str, values))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -28,7 +28,7 @@ class IntentHead(nn.Module):
 
         m(i, x) = sum_a p(a | x) [i has a] / |attributes of i|
 
-    and ``w log(eps + m)`` enters the scores; w and eps are learned.
+    and ``w log(1 + m / eps)`` enters the scores; w and eps are learned.
     """
 
     share: torch.Tensor

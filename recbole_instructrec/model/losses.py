@@ -1,10 +1,15 @@
-"""Softmax cross-entropy over the whole catalogue, a chunk of targets at a time."""
+"""Softmax cross-entropy over the whole catalogue, a chunk of targets at a time.
+
+What is held for all targets at once are their vectors; besides, one line of
+scores for each *distinct* instruction of the batch.
+"""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import torch
+from torch.autograd.function import once_differentiable
 
 
 class Scores(NamedTuple):
@@ -99,6 +104,7 @@ class _CrossEntropy(torch.autograd.Function):
         return loss / n
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *outer: torch.Tensor) -> Any:
         hidden, table, bias, extra, repeat = (grad * outer[0] for grad in ctx.saved_tensors)
         return None, None, None, hidden, table, bias, extra, None, None, repeat

@@ -150,23 +150,19 @@ class TransformerEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the weights and of everything that changes a vector."""
-        if self.files.found == "packaged weights":
-            weights = PACKAGED_SHA256
-        else:
-            folder = Path(str(self.files.path))
-            if not folder.is_dir():
-                from huggingface_hub import snapshot_download
+        """Hash of weights, configuration, tokenizer and length: of everything that changes a vector."""
+        folder = Path(str(self.files.path))
+        if not folder.is_dir():
+            from huggingface_hub import snapshot_download
 
-                folder = Path(snapshot_download(self.name, local_files_only=self.files.found == "local cache"))
-            files = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
-            weights = "".join(sha256_of(file) for file in files)
-        return self.fingerprint_of(weights, self.max_tokens)
-
-    @staticmethod
-    def fingerprint_of(weights: str, max_tokens: int) -> str:
-        """Fingerprint of weights with a given hash."""
-        return hashlib.sha256(f"{weights} pooled, normalised, {max_tokens} tokens".encode()).hexdigest()
+            folder = Path(snapshot_download(self.name, local_files_only=self.files.found == "local cache"))
+        weights = [file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in folder.glob(pattern)]
+        if not weights:
+            raise EncoderNotFound(f"text_encoder: {folder} holds no weights (*.safetensors or pytorch_model*.bin).")
+        names = ("config.json", "special_tokens_map.json", "tokenizer*", "vocab*", "merges*", "spiece*", "*.model")
+        others = {file for pattern in names for file in folder.glob(pattern) if file.is_file()}
+        parts = [f"{file.name} {sha256_of(file)}" for file in sorted({*weights, *others})]
+        return hashlib.sha256("\n".join([*parts, f"{self.max_tokens} tokens, pooled, length 1"]).encode()).hexdigest()
 
     @cached_property
     def tokenizer(self) -> Any:

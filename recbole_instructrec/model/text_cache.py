@@ -7,6 +7,7 @@ several processes at once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -59,8 +60,9 @@ class TextCache:
     @staticmethod
     def find(folder: Path, encoder: str) -> str | None:
         """Fingerprint of the newest cache of an encoder whose weights are not at hand."""
-        files = sorted(folder.glob(f"{slug(encoder)}-*.sqlite"), key=lambda file: file.stat().st_mtime)
-        return files[-1].stem.rpartition("-")[2] if files else None
+        pattern = re.compile(re.escape(slug(encoder)) + r"-([0-9a-f]{16})\.sqlite")
+        files = [file for file in folder.glob("*.sqlite") if pattern.fullmatch(file.name)]
+        return max(files, key=lambda file: file.stat().st_mtime).stem[-16:] if files else None
 
     def vectors(self, texts: Sequence[str], encode: VectorFunction, size: int) -> np.ndarray:
         """Vectors of texts, encoding only those that are not kept yet.
@@ -83,6 +85,9 @@ class TextCache:
         by_key = dict(zip(keys, texts, strict=True))
         try:
             known = self._read(list(by_key), size)
+        except sqlite3.OperationalError as error:  # locked, read-only, disk: the file itself is sound
+            getLogger().warning(f"the text cache {self.file} cannot be read now ({error}); texts are encoded again.")
+            known = {}
         except sqlite3.DatabaseError as error:
             self._set_aside(error)
             known = {}
@@ -137,6 +142,14 @@ class TextCache:
             connection.close()
 
     def _set_aside(self, error: Exception) -> None:
-        aside = self.file.with_suffix(".damaged")
-        os.replace(self.file, aside)
+        """Move a damaged file away, unless another process has made a sound one in its place meanwhile."""
+        try:
+            self._read([b"probe"], 0)
+            return
+        except sqlite3.DatabaseError:
+            pass
+        aside = self.file.with_suffix(f".{os.getpid()}.damaged")
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                os.replace(f"{self.file}{suffix}", f"{aside}{suffix}")
         getLogger().warning(f"the text cache was damaged ({error}); it was moved to {aside} and is made anew.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_instructrec.model.text import PACKAGED_NAME, EncoderNotFound, TransformerEncoder
+from recbole_instructrec.model.text import EncoderNotFound, TransformerEncoder
 from recbole_instructrec.model.text_cache import TextCache, default_folder
 
 
@@ -29,6 +29,7 @@ class FrozenTextEncoder:
     """
 
     def __init__(self, name: str, max_tokens: int, cache_dir: str | None = None) -> None:
+        label = f"{name}-{max_tokens}"  # the same text cut elsewhere has another vector
         folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
         self._missing: EncoderNotFound | None = None
         try:
@@ -36,16 +37,16 @@ class FrozenTextEncoder:
             fingerprint, self.size = self.encoder.fingerprint, self.encoder.size
         except EncoderNotFound as error:
             # A machine may have been given the cached vectors without the weights.
-            known = TextCache.find(folder, name)
+            known = TextCache.find(folder, label)
             if known is None:
                 raise
             self.encoder, self._missing, fingerprint = None, error, known
-            self.size = 384 if name.endswith(PACKAGED_NAME.split("/")[1]) else self._cached_size(folder, name, known)
-        self.cache = TextCache(folder, name, fingerprint)
+            self.size = self._cached_size(folder, label, known)
+        self.cache = TextCache(folder, label, fingerprint)
 
     @staticmethod
-    def _cached_size(folder: Path, name: str, fingerprint: str) -> int:
-        connection = TextCache(folder, name, fingerprint)._connect()
+    def _cached_size(folder: Path, label: str, fingerprint: str) -> int:
+        connection = TextCache(folder, label, fingerprint)._connect()
         try:
             row = connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
         finally:
