@@ -20,7 +20,7 @@ METRICS = ("recall@10", "ndcg@10", "mrr@10")
 
 def run(label: str, seed: int, options: dict[str, Any]) -> None:
     """Train once and record every row."""
-    side = build("InstructRec", seed, **options)
+    side = build("InstructRec", seed, same=False, **options)
     begin, cpu = time.perf_counter(), time.process_time()
     epochs = []
     best, result = side["trainer"].fit(

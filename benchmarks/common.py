@@ -20,13 +20,17 @@ import torch
 
 RESULTS = Path(__file__).parent / "results"
 
-#: Both sides of a comparison have the same width, depth, length and metrics.
+#: Where time is compared, both sides have the same width, depth and length.
 SAME = {
     "hidden_size": 64,
     "inner_size": 256,
     "n_layers": 2,
     "n_heads": 2,
     "MAX_ITEM_LIST_LENGTH": 50,
+}
+
+#: How every run is measured.
+MEASURED = {
     "metrics": ["Recall", "NDCG", "MRR"],
     "topk": [5, 10, 20],
     "valid_metric": "NDCG@10",
@@ -62,7 +66,7 @@ def start(description: str, **arguments: Any) -> argparse.Namespace:
     return args
 
 
-def build(model: str, seed: int = 2020, dataset: str = "ml-100k", **options: Any) -> dict[str, Any]:
+def build(model: str, seed: int = 2020, dataset: str = "ml-100k", same: bool = True, **options: Any) -> dict[str, Any]:
     """Config, loaders, model and trainer of one side.
 
     Parameters
@@ -73,8 +77,10 @@ def build(model: str, seed: int = 2020, dataset: str = "ml-100k", **options: Any
         Seed.
     dataset : str
         Data set.
+    same : bool
+        Whether :data:`SAME` is set; without it the model has its own defaults.
     **options
-        Over :data:`SAME`.
+        Over these.
 
     Returns
     -------
@@ -88,7 +94,9 @@ def build(model: str, seed: int = 2020, dataset: str = "ml-100k", **options: Any
     import recbole_instructrec  # noqa: F401
 
     own = {} if model == "InstructRec" else {"train_neg_sample_args": None}
-    config = Config(model=model, dataset=dataset, config_dict={**SAME, "seed": seed, **own, **options})
+    config = Config(
+        model=model, dataset=dataset, config_dict={**MEASURED, **(SAME if same else {}), "seed": seed, **own, **options}
+    )
     init_seed(seed, True)
     data = create_dataset(config)
     train, valid, test = data_preparation(config, data)

@@ -34,7 +34,7 @@ def main() -> None:
     }
     ours: dict[str, list[float]] = {"seconds": [], "cpu_seconds": [], "epochs": []}
     for seed in range(args.seed, args.seed + args.repeats):
-        side = build("InstructRec", seed)
+        side = build("InstructRec", seed, same=False)
         wall, cpu = time.perf_counter(), time.process_time()
 
         def check(epoch: int, score: float, wall: float = wall, cpu: float = cpu) -> None:

@@ -29,9 +29,10 @@ def assert_same_rows(ours, theirs):
 
 
 def test_evaluation_rows_equal_stock_ml_100k():
-    config = Config(model="InstructRec", dataset="ml-100k", config_dict={"eval_batch_size": 300})
+    options = {"eval_batch_size": 300, "MAX_ITEM_LIST_LENGTH": 50}
+    config = Config(model="InstructRec", dataset="ml-100k", config_dict=options)
     _, _, valid, test = build_data(config)
-    _, _, stock_valid, stock_test = stock({"eval_batch_size": 300}, "ml-100k")
+    _, _, stock_valid, stock_test = stock(options, "ml-100k")
     assert_same_rows(valid, stock_valid)
     assert_same_rows(test, stock_test)
     assert len(test._dataset) == 943

@@ -20,7 +20,7 @@ def test_readme_command_learns_on_ml_100k(tmp_path):
             str(ROOT / "run_recbole.py"),
             "--model=InstructRec",
             "--dataset=ml-100k",
-            "--epochs=5",
+            "--epochs=4",
             "--lr_decay=none",
             "--show_progress=False",
         ],
@@ -37,6 +37,6 @@ def test_readme_command_learns_on_ml_100k(tmp_path):
     column = head[1].split().index("ndcg@10")
     rows = {name: float(values.split()[column]) for name, values in ROW.findall(said)}
     assert set(rows) == {"none", "history", "intent", "shuffled"}
-    assert rows["none"] > 0.055
+    assert rows["none"] > 0.08
     assert rows["intent"] > 2 * rows["none"]
     assert rows["shuffled"] < rows["none"]
