@@ -114,7 +114,9 @@ class InstructRec(SequentialRecommender):
         reads = config["instruction_encoder"] == "transformer" and len(dataset.instructions) > 1
         if not reads and not any(dataset.item_texts):
             return None
-        return FrozenTextEncoder(config["text_encoder"], config["max_text_tokens"], config["text_cache_dir"])
+        return FrozenTextEncoder(
+            config["text_encoder"], config["max_text_tokens"], config["text_cache_dir"], bool(config["show_progress"])
+        )
 
     @staticmethod
     def _item_text_vectors(dataset: Any, encoder: FrozenTextEncoder | None) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,8 @@ class FrozenTextEncoder:
         Longer texts are cut.
     cache_dir : str or None
         Folder of the cache; the default one when None.
+    progress : bool
+        Whether encoding many texts shows a progress bar.
 
     Raises
     ------
@@ -28,7 +30,8 @@ class FrozenTextEncoder:
         When there are neither weights nor cached vectors.
     """
 
-    def __init__(self, name: str, max_tokens: int, cache_dir: str | None = None) -> None:
+    def __init__(self, name: str, max_tokens: int, cache_dir: str | None = None, progress: bool = True) -> None:
+        self._progress = progress
         label = f"{name}-{max_tokens}"  # the same text cut elsewhere has another vector
         folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
         self._missing: EncoderNotFound | None = None
@@ -63,4 +66,4 @@ class FrozenTextEncoder:
                 f"{len(texts)} texts are not in the cache {self.cache.file} (such as {texts[0][:60]!r}). "
                 f"{self._missing}"
             )
-        return self.encoder.encode(texts)
+        return self.encoder.encode(texts, progress=self._progress)
