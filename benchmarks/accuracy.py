@@ -57,15 +57,13 @@ def main() -> None:
     lines = []
     for dropout in (0.5, 0.2):
         for done in (r for r in recorded(name_of(dropout, 2020)) if r.get("done")):
-            lines.append((f"SASRec, dropout {dropout}", "none", 1, *[f"{done['test'][m]:.4f}" for m in METRICS]))
-            lines.append(
-                (
-                    f"SASRec, dropout {dropout}, history excluded",
-                    "none",
-                    1,
-                    *[f"{done['test_excluding'][m]:.4f}" for m in METRICS],
-                )
-            )
+            for key, said in (
+                ("test", ""),
+                ("test_excluding", ", last 50 items excluded"),
+                ("test_excluding_all", ", whole history excluded"),
+            ):
+                cells = [f"{done[key][m]:.4f}" for m in METRICS]
+                lines.append((f"SASRec, dropout {dropout}{said}", "none", 1, *cells))
     for label in dict.fromkeys(r["label"] for r in recorded("accuracy")):
         runs = [r for r in recorded("accuracy") if r["label"] == label]
         for row in runs[0]["rows"]:

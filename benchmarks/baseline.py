@@ -55,7 +55,7 @@ def main() -> None:
             "valid_seconds": round(time.perf_counter() - wall, 2),
             "valid_cpu_seconds": round(time.process_time() - cpu, 2),
         }
-        record(name, {"epoch": spent["epoch"], **seconds, "valid": {k: float(v) for k, v in result.items()}})
+        record(name, {"epoch": spent["epoch"], **seconds, "valid": plain(result)})
         print(f"{name} epoch {spent['epoch']}: valid NDCG@10 {score:.4f}, {seconds['train_seconds']} s", flush=True)
         return score, result
 
@@ -67,7 +67,7 @@ def main() -> None:
                 "epoch": epoch,
                 "cur_step": trainer.cur_step,
                 "best_valid_score": float(trainer.best_valid_score),
-                "best_valid_result": {k: float(v) for k, v in trainer.best_valid_result.items()},
+                "best_valid_result": plain(trainer.best_valid_result),
                 "model": trainer.model.state_dict(),
                 "optimizer": trainer.optimizer.state_dict(),
                 "random_state": torch.get_rng_state(),
@@ -96,22 +96,52 @@ def go_on(side: dict[str, Any], state: dict[str, Any]) -> None:
 
 
 def finish(name: str, side: dict[str, Any]) -> None:
-    """Record the test metrics of the best epoch, as they are and with the history's items excluded."""
-    trainer, test = side["trainer"], side["test"]
-    result = {k: float(v) for k, v in trainer.evaluate(test).items()}
-    scores_of = trainer.model.full_sort_predict
+    """Record the metrics of the best epoch: as they are, and without what the history holds.
 
-    def excluding(interaction: Any) -> torch.Tensor:
+    ``excluding`` leaves out the items of the row's own list (``MAX_ITEM_LIST_LENGTH``), ``excluding_all`` everything
+    that the user took before.
+    """
+    trainer, test, valid = side["trainer"], side["test"], side["valid"]
+    result = plain(trainer.evaluate(test))
+    best = plain(trainer.best_valid_result)
+    done = {"done": True, "valid": best, "test": result}
+    scores_of, width = trainer.model.full_sort_predict, side["dataset"].item_num
+    before: dict[int, set[int]] = {}
+
+    def excluding_list(interaction: Any) -> torch.Tensor:
+        return scores_of(interaction).scatter(1, interaction["item_id_list"], float("-inf"))
+
+    def excluding_all(interaction: Any) -> torch.Tensor:
         scores = scores_of(interaction)
-        return scores.scatter(1, interaction["item_id_list"], float("-inf"))
+        for row, user in enumerate(interaction["user_id"].tolist()):
+            scores[row, list(before[user])] = float("-inf")
+        assert scores.shape[1] == width
+        return scores
 
-    trainer.model.full_sort_predict = excluding
-    excluded = {k: float(v) for k, v in trainer.evaluate(test, load_best_model=False).items()}
-    valid = {k: float(v) for k, v in trainer.evaluate(side["valid"], load_best_model=False).items()}
-    best = {k: float(v) for k, v in trainer.best_valid_result.items()}
-    record(name, {"done": True, "valid": best, "test": result, "test_excluding": excluded, "valid_excluding": valid})
-    print(json.dumps({"test": result, "test with the history's items excluded": excluded}, indent=1))
+    try:
+        for part, data in (("valid", valid), ("test", test)):
+            earlier = [side["train"]._dataset, *([valid._dataset] if part == "test" else [])]
+            before.clear()
+            for rows in earlier:
+                feat = rows.inter_feat
+                first = feat["item_id_list"][:, 0]  # the first item of all is nobody's target
+                for user, item, item_before in zip(
+                    feat["user_id"].tolist(), feat["item_id"].tolist(), first.tolist(), strict=True
+                ):
+                    before.setdefault(user, set()).update((item, item_before))
+            for suffix, scores in (("excluding", excluding_list), ("excluding_all", excluding_all)):
+                trainer.model.full_sort_predict = scores
+                done[f"{part}_{suffix}"] = plain(trainer.evaluate(data, load_best_model=False))
+    finally:
+        trainer.model.full_sort_predict = scores_of
+    record(name, done)
+    print(json.dumps({key: value["ndcg@10"] for key, value in done.items() if key != "done"}, indent=1))
     print(f"recorded in {RESULTS / name}.jsonl")
+
+
+def plain(result: Any) -> dict[str, float]:
+    """Metrics as plain numbers."""
+    return {metric: float(value) for metric, value in result.items()}
 
 
 if __name__ == "__main__":
