@@ -11,6 +11,7 @@ on calls that come from a module of RecBole.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import importlib
@@ -54,6 +55,7 @@ def apply() -> dict[str, str]:
         mend_ddp_sample_count,
         mend_download_barrier,
         mend_folder_race,
+        mend_anomaly_detection,
         mend_warnings,
     ):
         reason = mend()
@@ -405,6 +407,17 @@ def mend_folder_race() -> str:
     for module in (recbole.utils, recbole.utils.utils, recbole.utils.logger, trainer):
         module.ensure_dir = ensure_dir
     return "runs may start at the same moment"
+
+
+def mend_anomaly_detection() -> str:
+    """sine.py 25: importing any sequential model switches on torch's search for NaN, for every model and for good.
+
+    It looks at every gradient of every operation: small batches train half as fast.
+    """
+    for_recbole_callers(
+        torch.autograd, "set_detect_anomaly", lambda original: lambda *args, **kwargs: contextlib.nullcontext()
+    )
+    return "torch's anomaly detection, left on by one model, no longer slows every other"
 
 
 def mend_warnings() -> str:

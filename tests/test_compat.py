@@ -187,6 +187,17 @@ def test_thop_missing(films):
     assert "FLOPs are not counted" in done.stdout + done.stderr
 
 
+def test_anomaly_detection_stays_off():
+    """RecBole's SINE switches it on when any sequential model is imported."""
+    code = "import sys\n{plugin}from recbole.utils import get_model\nget_model('SASRec')\n"
+    code += "import torch\nprint('ON' if torch.is_anomaly_enabled() else 'OFF')\n"
+    assert "OFF" in in_new_process(code.format(plugin="import recbole_instructrec\n")).stdout
+    if "missing_ray" not in compat.applied and NUMPY < 2:
+        assert "ON" in in_new_process(code.format(plugin="")).stdout
+    with torch.autograd.set_detect_anomaly(True):  # elsewhere it works as ever
+        assert torch.is_anomaly_enabled()
+
+
 def test_functions_outside_recbole_are_untouched():
     assert pd.read_csv(io.StringIO("a\nNA\n"))["a"].isna().all()
     assert pd.Series([1, 2, 3]).agg("sum") == 6
