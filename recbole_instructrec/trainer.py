@@ -185,6 +185,7 @@ class InstructRecTrainer(Trainer):
             self.resume_checkpoint(self.config["resume"])
             if self.start_epoch >= self.epochs:
                 self.logger.info(f"{self.saved_model_file} has been trained for {self.epochs} epochs already.")
+                self.eval_collector.data_collect(train_data)  # some metrics need it in the evaluation that follows
                 return self.best_valid_score, self.best_valid_result
         saved = kwargs.get("saved", args[1] if len(args) > 1 else True)
         self._keeps_state = bool(saved)

@@ -283,18 +283,15 @@ class InstructRecDataset(SequentialDataset):
         Tensor
             Numbers in ``instructions.texts``, ``[batch_size]``.
         """
-        if self._source == "shuffled":
+        name = self._source
+        if name == "shuffled":
             index = self._of_another_user()[index]
-        source = (
-            self.sources["file" if "file" in self.sources else "intent"]
-            if self._source == "shuffled"
-            else (self.sources[self._source])
-        )
-        return torch.from_numpy(source.numbers(self.inter_feat[_END][index].numpy(), None))
+            name = "file" if "file" in self.sources else "intent"
+        return torch.from_numpy(self.sources[name].numbers(self.inter_feat[_END][index].numpy(), None))
 
     def _of_another_user(self) -> torch.Tensor:
         """For each row a row of the next user on a random round trip through all users."""
-        if self._exchanged is not None and len(self._exchanged) == len(self.inter_feat):
+        if self._exchanged is not None:
             return self._exchanged
         user = self.inter_feat[self.uid_field].numpy()
         rng = np.random.default_rng(self.config["instruction_seed"])
@@ -345,7 +342,6 @@ class InstructRecDataset(SequentialDataset):
         position = rows.start[:, None] + np.arange(width + 1)  # [batch_size, width + 1]
         trained = (position >= rows.first_target[:, None]) & (position < rows.end[:, None])
         position = np.where(trained, position, 0)
-        trained &= self._is_target[position]
         targets = np.where(trained, self.history.item[position], 0)
         numbers = np.zeros_like(targets)
         numbers[trained] = self._draw_instructions(position[trained], int(index[0]))
