@@ -135,6 +135,12 @@ def test_window_offsets_move_between_epochs(films):
     assert np.array_equal(again, train._dataset._rows.first_target)
 
 
+def test_windows_are_as_few_as_hold_all_targets(films):
+    _, train, _, _ = build_data(make_config(films, window_targets=3))
+    per_user = np.bincount([user for user, _ in counted_targets(train)])
+    assert len(train._dataset) == -(-per_user // 3).sum()
+
+
 def test_prefixes_are_trimmed_to_their_longest(films):
     _, train, _, _ = build_data(make_config(films, training_rows="prefixes"))
     for batch in train:

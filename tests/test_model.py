@@ -13,6 +13,7 @@ import torch
 from recbole.utils import get_model
 
 from recbole_instructrec.data.dataset import INSTRUCTION
+from recbole_instructrec.model.dropout import Dropout
 from recbole_instructrec.model.items import ItemVectorError, whiten
 from recbole_instructrec.model.losses import all_scores
 from recbole_instructrec.model.text import EncoderNotFound, TransformerEncoder, locate
@@ -178,6 +179,36 @@ def test_training_and_evaluation_rows_see_the_same_items(films):
 
 
 # --- item table -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(p):
+    torch.manual_seed(0)
+    layer = Dropout(p)
+    values = torch.ones(1000, 201, requires_grad=True)
+    result = layer(values)
+    kept = result > 0
+    assert abs(1 - kept.float().mean().item() - p) < 0.005
+    assert abs(result.mean().item() - 1) < 0.01
+    # Neighbours come from one random word, and rows from words that follow each other: neither may go together.
+    for first, second in ((kept[:, :-1], kept[:, 1:]), (kept[:-1], kept[1:]), (kept[:, :-8], kept[:, 8:])):
+        together = (first & second).float().mean().item()
+        assert abs(together - (1 - p) ** 2) < 0.006
+    result.sum().backward()
+    assert torch.equal(values.grad, result.detach())
+    assert torch.equal(layer.eval()(values), values)
+
+
+def test_dropout_follows_the_seed_and_spares_the_extremes():
+    values = torch.ones(3, 5)
+    layer = Dropout(0.5)
+    torch.manual_seed(1)
+    first = layer(values)
+    torch.manual_seed(1)
+    assert torch.equal(first, layer(values))
+    assert torch.equal(Dropout(0.0)(values), values)
+    assert not Dropout(1.0)(values).any()
+    assert layer(torch.ones(0, 4)).shape == (0, 4)
 
 
 def test_whitening():

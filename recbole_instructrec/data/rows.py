@@ -60,10 +60,11 @@ class RowPlan:
 
     Notes
     -----
-    A user with more targets than fit one row has the boundaries between rows
-    moved by a random offset each epoch; otherwise the same targets would always
-    see a short history. The number of rows stays the same (RecBole's loader fixes
-    it): where an offset needs fewer rows, long ones are cut in two.
+    A user gets as few rows as hold all targets, so the number of rows is known
+    (RecBole's loader fixes it) and little is read twice. Where the rows are not
+    quite full, the first one is shortened by a random number of targets each
+    epoch and the others move along; otherwise the same targets would always see
+    a short history.
     """
 
     def __init__(
@@ -81,8 +82,9 @@ class RowPlan:
             raise ValueError(f"targets_per_row must be between 1 and width ({width}), not {targets_per_row}.")
         self._width, self._size, self._seed = width, targets_per_row, seed
         span = self._end - self._first
-        self._moving = (span > targets_per_row) & (targets_per_row > 1)
-        self.n_rows = int(np.where(self._moving, 1 + -(-(span - 1) // self._size), -(-span // self._size)).sum())
+        self._count = -(-span // self._size)  # rows of each span
+        self._spare = np.where(self._count > 1, self._count * self._size - span, 0)  # by how much they may move
+        self.n_rows = int(self._count.sum())
 
     def epoch(self, epoch: int, batch_size: int) -> Rows:
         """The rows of one epoch, rows of like length in one batch, batches in random order.
@@ -104,30 +106,14 @@ class RowPlan:
         return rows.take(self._order(rows.length, batch_size, rng))
 
     def _cut(self, rng: np.random.Generator) -> Rows:
-        size = self._size
-        span = self._end - self._first
-        offset = np.where(self._moving, rng.integers(1, size + 1, len(span)), np.minimum(size, span))
-        count = 1 + -(-(span - offset) // size)
-        user = np.repeat(np.arange(len(span)), count)
-        nth = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
-        first = self._first[user] + np.where(nth > 0, offset[user] + (nth - 1) * size, 0)
-        end = np.minimum(self._first[user] + offset[user] + nth * size, self._end[user])
-        first, end, user = self._fill_up(first, end, user, rng)
-        start = np.maximum(self._user[user], end - 1 - self._width)
+        moved = rng.integers(0, self._spare + 1)
+        span = np.repeat(np.arange(len(self._count)), self._count)
+        nth = np.arange(len(span)) - np.repeat(np.cumsum(self._count) - self._count, self._count)
+        full = self._first[span] - moved[span] + nth * self._size
+        first = np.maximum(full, self._first[span])
+        end = np.minimum(full + self._size, self._end[span])
+        start = np.maximum(self._user[span], end - 1 - self._width)
         return Rows(start, first, end)
-
-    def _fill_up(
-        self, first: np.ndarray, end: np.ndarray, user: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        while (missing := self.n_rows - len(first)) > 0:
-            divisible = np.flatnonzero(end - first > 1)
-            chosen = rng.permutation(divisible)[:missing]
-            middle = (first[chosen] + end[chosen]) // 2
-            first = np.r_[first, middle]
-            user = np.r_[user, user[chosen]]
-            end = np.r_[end, end[chosen]]
-            end[chosen] = middle
-        return first, end, user
 
     @staticmethod
     def _order(length: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:

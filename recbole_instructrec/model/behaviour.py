@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from recbole_instructrec.model.dropout import Dropout
+
 
 class Block(nn.Module):
     """Self-attention and feed-forward, each with normalisation first and a residual.
@@ -29,7 +31,7 @@ class Block(nn.Module):
         self.query_key_value = nn.Linear(size, 3 * size)
         self.out = nn.Linear(size, size)
         self.inner = nn.Sequential(nn.Linear(size, inner_size), nn.GELU(), nn.Linear(inner_size, size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """``[batch_size, length, size]`` to the same; a position sees itself and earlier ones."""
@@ -80,7 +82,7 @@ class BehaviourEncoder(nn.Module):
         self.position = nn.Embedding(max_length + 1, hidden_size)
         nn.init.normal_(self.position.weight, std=0.02)
         self.norm, self.last_norm = nn.LayerNorm(hidden_size), nn.LayerNorm(hidden_size)
-        self.dropout, self.item_dropout = nn.Dropout(dropout), item_dropout
+        self.dropout, self.item_dropout = Dropout(dropout), item_dropout
         self.blocks = nn.ModuleList(
             Block(hidden_size, inner_size, n_heads, dropout, attention_dropout) for _ in range(n_layers)
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from recbole_instructrec.model.dropout import Dropout
+
 
 class Fusion(nn.Module):
     """Attention from the behaviour state to behaviour, context and instruction, with a gated residual.
@@ -27,7 +29,7 @@ class Fusion(nn.Module):
         self.attention = nn.MultiheadAttention(hidden_size, n_heads, batch_first=True)
         self.gate = nn.Linear(2 * hidden_size, hidden_size)
         self.norm = nn.LayerNorm(hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, behaviour: torch.Tensor, tokens: torch.Tensor, present: torch.Tensor

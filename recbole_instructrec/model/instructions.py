@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,28 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[\w'-]+")
 def words_of(text: str) -> list[str]:
     """Lower-case words of a text; Chinese and Japanese characters one by one."""
     return _WORD.findall(text.lower())
+
+
+class Said(NamedTuple):
+    """What the rows of a batch say: each distinct instruction once.
+
+    Attributes
+    ----------
+    line : Tensor
+        Each row's line in the others, -1 for no instruction, ``[n]``.
+    numbers : Tensor
+        Numbers of the distinct instructions, ``[n_instructions]``.
+    vectors : Tensor or None
+        h(x), ``[n_instructions, size]``; None when no row says anything.
+    intent : Tensor or None
+        Logits of the attributes asked for, ``[n_instructions, n_attributes]``;
+        None without an intent head.
+    """
+
+    line: torch.Tensor
+    numbers: torch.Tensor
+    vectors: torch.Tensor | None = None
+    intent: torch.Tensor | None = None
 
 
 class FrozenInstructions(nn.Module):

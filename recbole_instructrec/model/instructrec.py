@@ -33,6 +33,7 @@ from recbole_instructrec.model.instructions import (
     BiLSTMInstructions,
     FrozenInstructions,
     InstructionSummary,
+    Said,
     TunedInstructions,
 )
 from recbole_instructrec.model.intent import IntentHead
@@ -198,23 +199,15 @@ class InstructRec(SequentialRecommender):
 
     # --- the picture -------------------------------------------------------------------------
 
-    def forward(
-        self,
-        state: torch.Tensor,
-        vectors: torch.Tensor | None,
-        line: torch.Tensor,
-        context: torch.Tensor | None,
-    ) -> torch.Tensor:
+    def forward(self, state: torch.Tensor, said: Said, context: torch.Tensor | None) -> torch.Tensor:
         """The situation h = g(A, B, h(x)) of n requests.
 
         Parameters
         ----------
         state : Tensor
             Behaviour A, ``[n, d]``.
-        vectors : Tensor or None
-            h(x) of the distinct instructions, ``[n_instructions, size]``.
-        line : Tensor
-            Each request's line of ``vectors``, -1 for no instruction, ``[n]``.
+        said : Said
+            The instructions h(x) of the n requests.
         context : Tensor or None
             Codes of the request-time fields, ``[n, n_fields]``.
 
@@ -223,36 +216,31 @@ class InstructRec(SequentialRecommender):
         Tensor
             ``[n, d]``.
         """
-        speaks = torch.nonzero(line >= 0).flatten()
+        speaks = torch.nonzero(said.line >= 0).flatten()
+        heard = None if said.vectors is None or self.summary is None else self.summary(said.vectors)
         if self.context is None or context is None:
-            if vectors is None or self.summary is None or not len(speaks):
+            if heard is None:
                 return state
-            said = self.summary(vectors)[line[speaks]]
+            tokens = heard[said.line[speaks]]
             fused, _ = self.fusion(
-                state[speaks], said, torch.ones(said.shape[:2], dtype=torch.bool, device=said.device)
+                state[speaks], tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
             )
             return state.index_copy(0, speaks, fused.to(state.dtype))
         tokens, present = self.context(context)
-        if vectors is not None and self.summary is not None and len(speaks):
-            said = self.summary(vectors)[line.clamp(min=0)]
-            tokens = torch.cat([tokens, said.to(tokens.dtype)], dim=1)
-            present = torch.cat([present, (line >= 0).unsqueeze(1).expand(-1, said.shape[1])], dim=1)
+        if heard is not None:
+            words = heard[said.line.clamp(min=0)]
+            tokens = torch.cat([tokens, words.to(tokens.dtype)], dim=1)
+            present = torch.cat([present, (said.line >= 0).unsqueeze(1).expand(-1, words.shape[1])], dim=1)
         return self.fusion(state, tokens, present)[0].to(state.dtype)
 
     def scores(
-        self,
-        state: torch.Tensor,
-        table: torch.Tensor,
-        vectors: torch.Tensor | None,
-        line: torch.Tensor,
-        context: torch.Tensor | None,
-        seen: torch.Tensor,
+        self, state: torch.Tensor, table: torch.Tensor, said: Said, context: torch.Tensor | None, seen: torch.Tensor
     ) -> Scores:
         """What the scores r = k(I', I) of n requests are made of.
 
         Parameters
         ----------
-        state, vectors, line, context
+        state, said, context
             As in :meth:`forward`.
         table : Tensor
             Item vectors, ``[n_items, d]``.
@@ -263,15 +251,15 @@ class InstructRec(SequentialRecommender):
         -------
         Scores
         """
-        situation = self.forward(state, vectors, line, context)
+        situation = self.forward(state, said, context)
         hidden = F.normalize(situation.float(), dim=-1) * self.log_scale.exp().clamp(max=100.0)
         bias = self.item_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=self.item_bias.device), _NEVER)
-        extra = hidden.new_zeros(0, self.n_items)
-        if vectors is not None and len(vectors):
+        extra, line = hidden.new_zeros(0, self.n_items), said.line
+        if said.vectors is not None:
             if self.match is not None:
-                extra = self.match(vectors).float()
-            if self.intent is not None:
-                wanted = self.intent.item_scores(self.intent(vectors)).float()
+                extra = self.match(said.vectors).float()
+            if self.intent is not None and said.intent is not None:
+                wanted = self.intent.item_scores(said.intent).float()
                 extra = extra + wanted if len(extra) else wanted
             # An instruction side without attributes and without item texts works through the fusion alone.
             line = line if len(extra) else torch.full_like(line, -1)
@@ -281,14 +269,17 @@ class InstructRec(SequentialRecommender):
             repeat = _REPEAT_SPEED * self.repeat
         return Scores(hidden, F.normalize(table.float(), dim=-1), bias, extra, line, seen, repeat)
 
-    def _read(self, numbers: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
-        """Distinct instructions of a batch: their vectors, each row's line, their numbers."""
+    def _read(self, numbers: torch.Tensor) -> Said:
+        """What the rows with these instruction numbers say, ``[n]``."""
         if self.instructions is None:
-            return None, torch.full_like(numbers, -1), numbers[:0]
+            return Said(torch.full_like(numbers, -1), numbers[:0])
         distinct, line = torch.unique(numbers, return_inverse=True)
         if len(distinct) and distinct[0] == 0:
             distinct, line = distinct[1:], line - 1
-        return (self.instructions(distinct) if len(distinct) else None), line, distinct
+        if not len(distinct):
+            return Said(line, distinct)
+        vectors = self.instructions(distinct)
+        return Said(line, distinct, vectors, None if self.intent is None else self.intent(vectors))
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """Cross-entropy of every target in a batch, plus the intent head's loss.
@@ -316,16 +307,16 @@ class InstructRec(SequentialRecommender):
             at = (row, step)
         table = self.items()
         state = self.behaviour(items, table)[row, step]  # [n_targets, d]
-        vectors, line, distinct = self._read(interaction[INSTRUCTION][at])
+        said = self._read(interaction[INSTRUCTION][at])
         context = interaction[CONTEXT][at] if self.context is not None else None
         seen = torch.cat(
             [earlier[row], items[row] * (torch.arange(items.shape[1], device=items.device) < step.unsqueeze(1))], dim=1
         )
-        scores = self.scores(state, table, vectors, line, context, seen)
+        scores = self.scores(state, table, said, context, seen)
         first = self._first_seen(scores.seen, torch.cat([earlier, items], dim=1), row)
         loss = softmax_cross_entropy(scores, target, first, self.loss_chunk)
-        if self.intent is not None and vectors is not None:
-            asked = self.intent.loss(self.intent(vectors), self.asked[distinct], self.asked_known[distinct])
+        if self.intent is not None and said.intent is not None:
+            asked = self.intent.loss(said.intent, self.asked[said.numbers], self.asked_known[said.numbers])
             loss = loss + self.intent_weight * asked
         return loss
 
@@ -369,9 +360,9 @@ class InstructRec(SequentialRecommender):
         table = self.items()
         state = self.behaviour(items, table)[torch.arange(len(items), device=items.device), length]
         numbers = interaction[INSTRUCTION] if INSTRUCTION in interaction else torch.zeros_like(length)
-        vectors, line, _ = self._read(numbers)
+        said = self._read(numbers)
         context = interaction[CONTEXT] if self.context is not None and CONTEXT in interaction else None
-        return self.scores(state, table, vectors, line, context, torch.cat([earlier, items], dim=1))
+        return self.scores(state, table, said, context, torch.cat([earlier, items], dim=1))
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:

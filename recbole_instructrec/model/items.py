@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from recbole_instructrec.model.dropout import Dropout
+
 FUSIONS = ("none", "add", "multiply", "start")
 
 
@@ -129,7 +131,7 @@ class ExpertAdaptor(nn.Module):
         super().__init__()
         self.experts = nn.Linear(size, n_experts * hidden_size, bias=False)
         self.gate = nn.Linear(size, n_experts)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.n_experts = n_experts
         nn.init.normal_(self.experts.weight, std=0.02)
         nn.init.zeros_(self.gate.weight)
