@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
 import os
 import platform
 import sys
 from pathlib import Path
 
+from recbole_instructrec.data.converters.atomic import ConversionError
 from recbole_instructrec.main import guarded
+
+CONVERTERS = ("redial", "clinc150")
 
 
 def main() -> int:
@@ -19,6 +23,10 @@ def main() -> int:
     doctor_parser = commands.add_parser("doctor", help="what is installed, what is mended, which encoder is used")
     doctor_parser.add_argument("--text_encoder", help="check this encoder instead of the default")
     doctor_parser.add_argument("--text_cache_dir", help="folder of encoded texts")
+    convert_parser = commands.add_parser("convert", help="official raw files to RecBole's atomic files")
+    convert_parser.add_argument("dataset", choices=CONVERTERS)
+    convert_parser.add_argument("--source", type=Path, required=True, help="folder with the official files")
+    convert_parser.add_argument("--output", type=Path, default=Path("dataset"), help="data folder (default: dataset)")
     args = parser.parse_args()
     # RecBole's Config reads the command line wherever it is built; our flags are not its options.
     sys.argv = sys.argv[:1]
@@ -26,7 +34,11 @@ def main() -> int:
 
     def work() -> None:
         nonlocal status
-        status = doctor(args.text_encoder, args.text_cache_dir)
+        status = (
+            doctor(args.text_encoder, args.text_cache_dir)
+            if args.command == "doctor"
+            else convert(args.dataset, args.source, args.output)
+        )
 
     return guarded(work) or status
 
@@ -77,6 +89,35 @@ def doctor(text_encoder: str | None = None, text_cache_dir: str | None = None) -
             print(f"  {problem}")
         return 1
     print("All is well: python run_recbole.py --model=InstructRec --dataset=ml-100k")
+    return 0
+
+
+def convert(dataset: str, source: Path, output: Path) -> int:
+    """Convert official raw files and say what was written.
+
+    Parameters
+    ----------
+    dataset : {"redial", "clinc150"}
+        Which data set.
+    source, output : Path
+        Folder of the official files, and RecBole's data folder.
+
+    Returns
+    -------
+    int
+        0.
+    """
+    import logging
+
+    logging.basicConfig(format="%(message)s")
+    if not source.is_dir():
+        raise ConversionError(f"--source: there is no folder {source}.")
+    counts = importlib.import_module(f"recbole_instructrec.data.converters.{dataset}").convert(source, output)
+    print(f"{output / dataset}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+    config = f"dataset_configs/{dataset}.yaml"
+    print(
+        f"python run_recbole.py --model=InstructRec --dataset={dataset} --data_path={output}/ --config_files={config}"
+    )
     return 0
 
 

@@ -120,7 +120,8 @@ def check_options(config: Any) -> None:
         wrong.append("train_neg_sample_args must be ~ (None): InstructRec trains with a softmax over all items")
     if wrong:
         raise ValueError("; ".join(wrong) + ".")
-    known = set(getattr(config, "internal_config_dict", {})) | {option.name for option in options()}
+    known = {"model", "dataset", "config_files"} | set(getattr(config, "internal_config_dict", {}))
+    known |= {option.name for option in options()}
     for group in config.parameters.values():
         known |= set(group)
     for name in getattr(config, "external_config_dict", {}):

@@ -1,0 +1,45 @@
+"""Writing RecBole's atomic files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+class ConversionError(ValueError):
+    """Raw files that cannot be converted; the message names file, line and field."""
+
+
+def write_atomic_file(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
+    """Write one tab-separated file, under another name until it is whole.
+
+    Parameters
+    ----------
+    file : Path
+        Such as ``redial/redial.item``; its folder is made when it is missing.
+    header : sequence of str
+        Columns with their RecBole types, ``name:type``.
+    rows : iterable of sequences
+        Cells; white space within a cell, tabs and line ends among it, becomes one space.
+
+    Returns
+    -------
+    int
+        Number of rows.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    count = 0
+    try:
+        with open(partial, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write("\t".join(header) + "\n")
+            for row in rows:
+                if len(row) != len(header):
+                    raise ValueError(f"{file.name}: {len(row)} cells for {len(header)} columns: {row!r}")
+                stream.write("\t".join(" ".join(str(cell).split()) for cell in row) + "\n")
+                count += 1
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count

@@ -1,0 +1,410 @@
+"""ReDial: people who ask each other for films, in their own words.
+
+Each example is one recommendation that was taken up. The *user* is the seeker,
+the *instruction* is everything that the seeker had said in that dialogue before
+the film was first named, the *history* is what the seeker had liked in earlier
+dialogues and named as liked in this one before that message, and the *target*
+is a film that the other side named first and that was suggested and liked.
+Nothing of the message that first names the target, and nothing after it, is
+part of an example.
+
+References
+----------
+Li et al., Towards Deep Conversational Recommendations, NeurIPS 2018
+(https://redialdata.github.io/website/).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from recbole_instructrec.data.converters.atomic import ConversionError, write_atomic_file
+
+_MENTION = re.compile(r"@(\d+)")
+_YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
+
+#: Share of the dialogues, in their order of time, that end training and validation.
+_PARTS = (("train", 0.8), ("valid", 0.9), ("test", 1.0))
+
+
+@dataclass
+class Example:
+    """One recommendation.
+
+    Attributes
+    ----------
+    user : str
+        The seeker.
+    target : str
+        The film that was recommended and liked.
+    history : list of str
+        Films, the latest last.
+    said : list of str
+        What the seeker had said in this dialogue, a message each.
+    named : list of str
+        Films that either side had named in this dialogue before.
+    """
+
+    user: str
+    target: str
+    history: list[str]
+    said: list[str]
+    named: list[str]
+
+
+@dataclass
+class Report:
+    """What was read and what was left out, with the reason."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def skip(self, reason: str, where: str) -> None:
+        """Count something that is left out; the first of its kind is kept as an example."""
+        self.counts[reason] += 1
+        self.examples.setdefault(reason, where)
+
+    def log(self) -> None:
+        """One line for each kind."""
+        for reason, count in self.counts.items():
+            getLogger().warning(f"{count} {reason} (such as {self.examples[reason]}).")
+
+
+def convert(source: Path, output: Path, name: str = "redial", history_length: int = 50) -> dict[str, int]:
+    """Convert the official files.
+
+    Parameters
+    ----------
+    source : Path
+        Folder with the dialogues (``*.jsonl``), ``movies_with_mentions.csv`` and
+        ``id2info.json`` (optional: genre, plot, director and stars of each film).
+    output : Path
+        Data folder; ``output/name`` is written.
+    name : str
+        Of the data set.
+    history_length : int
+        Longest history that is written.
+
+    Returns
+    -------
+    dict of str to int
+        Counts of dialogues, users, items and examples of each part.
+
+    Raises
+    ------
+    ConversionError
+        When a file is missing or has nothing that can be used; names the line and the field.
+    """
+    report = Report()
+    dialogues = read_dialogues(source, report)
+    films = read_films(source, dialogues, report)
+    parts, users = examples_by_part(dialogues, report), set()
+    folder = output / name
+    texts: dict[str, str] = {}
+    counts = {"dialogues": len(dialogues)}
+    for part, examples in parts.items():
+        rows = []
+        for example in examples:
+            users.add(example.user)
+            text = instruction_text(example.said, films)
+            number = texts.setdefault(text, str(len(texts) + 1)) if text else ""
+            rows.append(
+                (
+                    example.user,
+                    example.target,
+                    " ".join(example.history[-history_length:]),
+                    " ".join(example.named),
+                    number,
+                )
+            )
+        counts[part] = write_atomic_file(
+            folder / f"{name}.{part}.inter",
+            (
+                "user_id:token",
+                "item_id:token",
+                "item_id_list:token_seq",
+                "named_items:token_seq",
+                "instruction_id:token",
+            ),
+            rows,
+        )
+    if not counts["train"] or not counts["test"]:
+        raise ConversionError(
+            f"{source}: no recommendation that was named first by the other side, suggested and liked, was found in "
+            "the part for training or for testing. Are these ReDial's files?"
+        )
+    counts["items"] = write_atomic_file(
+        folder / f"{name}.item",
+        (
+            "item_id:token",
+            "movie_title:token_seq",
+            "release_year:token",
+            "genre:token_seq",
+            "director:token_seq",
+            "star:token_seq",
+            "plot:token_seq",
+        ),
+        ((film, *films[film].cells()) for film in sorted(films, key=int)),
+    )
+    counts["instructions"] = write_atomic_file(
+        folder / f"{name}.inst",
+        ("instruction_id:token", "instruction:token_seq"),
+        ((number, text) for text, number in texts.items()),
+    )
+    counts["users"] = len(users)
+    report.log()
+    return counts
+
+
+# --- dialogues -------------------------------------------------------------------------------
+
+
+def read_dialogues(source: Path, report: Report) -> list[dict[str, Any]]:
+    """All dialogues in their order of time; of several with one number the first is taken.
+
+    Raises
+    ------
+    ConversionError
+        When there is no file, or no line of a file can be used.
+    """
+    files = sorted(source.glob("*.jsonl"))
+    if not files:
+        raise ConversionError(f"{source}: there is no *.jsonl file. Give the folder that holds ReDial's dialogues.")
+    found: dict[str, dict[str, Any]] = {}
+    for file in files:
+        usable = 0
+        problem = ""
+        for number, line in enumerate(_lines(file), 1):
+            where = f"{file.name}, line {number}"
+            if not line.strip():
+                continue
+            try:
+                dialogue = json.loads(line)
+            except ValueError as error:
+                fault = f"not JSON: {error}"
+            else:
+                fault = _fault(dialogue)
+            if fault:
+                problem = problem or f"{where}: {fault}"
+                report.skip("broken lines are left out", f"{where}: {fault}")
+                continue
+            usable += 1
+            if dialogue["conversationId"] in found:
+                report.skip("dialogues occur again and are left out", where)
+            else:
+                found[dialogue["conversationId"]] = dialogue
+        if not usable:
+            raise ConversionError(f"{problem or f'{file.name} is empty'}. No line of it can be used.")
+    return [found[number] for number in sorted(found, key=int)]
+
+
+def _lines(file: Path) -> Iterator[str]:
+    with open(file, encoding="utf-8", errors="replace") as stream:
+        yield from stream
+
+
+def _fault(dialogue: Any) -> str:
+    """What is wrong with a line, naming the field; empty when nothing is."""
+    if not isinstance(dialogue, dict):
+        return f"a dialogue is expected, not {type(dialogue).__name__}"
+    if not str(dialogue.get("conversationId", "")).isdigit():
+        return "field conversationId: a number is expected"
+    for name in ("initiatorWorkerId", "respondentWorkerId"):
+        if not isinstance(dialogue.get(name), int):
+            return f"field {name}: a number is expected"
+    messages = dialogue.get("messages")
+    if not isinstance(messages, list):
+        return "field messages: a list is expected"
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("text"), str):
+            return f"field messages[{number}].text: a text is expected"
+        if not isinstance(message.get("senderWorkerId"), int):
+            return f"field messages[{number}].senderWorkerId: a number is expected"
+    for name in ("movieMentions", "initiatorQuestions", "respondentQuestions"):
+        value = dialogue.get(name)
+        if value == []:  # PHP's way to write an empty object
+            dialogue[name] = {}
+        elif not isinstance(value, dict):
+            return f"field {name}: an object is expected"
+    for name in ("initiatorQuestions", "respondentQuestions"):
+        if not all(isinstance(answers, dict) for answers in dialogue[name].values()):
+            return f"field {name}: an object of answers for each film is expected"
+    return ""
+
+
+# --- films -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Film:
+    """What is known of a film."""
+
+    title: str
+    year: str = ""
+    genre: tuple[str, ...] = ()
+    director: tuple[str, ...] = ()
+    star: tuple[str, ...] = ()
+    plot: str = ""
+
+    def cells(self) -> tuple[str, ...]:
+        """Title, year, genres, directors, stars, plot; names of several words are joined with hyphens."""
+        lists = (self.genre, self.director, self.star)
+        joined = (" ".join("-".join(value.split()) for value in values) for values in lists)
+        return (self.title, self.year, *joined, self.plot)
+
+    @property
+    def full_title(self) -> str:
+        """Title with its year, as people write it."""
+        return f"{self.title} ({self.year})" if self.year else self.title
+
+
+def film_of(name: str) -> Film:
+    """Title and year of a name such as ``Jaws (1975)``."""
+    year = _YEAR.search(name)
+    return Film(" ".join(_YEAR.sub("", name).split()), year.group(1) if year else "")
+
+
+def read_films(source: Path, dialogues: list[dict[str, Any]], report: Report) -> dict[str, Film]:
+    """Films that the list or a dialogue names, by number.
+
+    Raises
+    ------
+    ConversionError
+        When a file is missing or damaged; names the line and the field.
+    """
+    films: dict[str, Film] = {}
+    listed = source / "movies_with_mentions.csv"
+    if not listed.is_file():
+        raise ConversionError(f"{source}: movies_with_mentions.csv, the list of films, is missing.")
+    with open(listed, encoding="utf-8", newline="") as stream:
+        table = csv.DictReader(stream)
+        if not {"movieId", "movieName"} <= set(table.fieldnames or ()):
+            raise ConversionError(f"{listed.name}, line 1: the columns movieId and movieName are expected.")
+        for row in table:
+            if not (row["movieId"] or "").isdigit() or not (row["movieName"] or "").strip():
+                report.skip("films of the list have no number or no name", f"{listed.name}, line {table.line_num}")
+                continue
+            films[row["movieId"]] = film_of(row["movieName"])
+    for dialogue in dialogues:
+        for number, name in dialogue["movieMentions"].items():
+            if number.isdigit() and number not in films and isinstance(name, str) and name.strip():
+                films[number] = film_of(name)
+    known = source / "id2info.json"
+    if known.is_file():
+        try:
+            details = json.loads(known.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ConversionError(f"{known.name}: not JSON: {error}") from error
+        for number, info in details.items():
+            if number not in films or not isinstance(info, dict):
+                continue
+            film = films[number]
+            film.genre, film.director, film.star = (_names(info.get(key)) for key in ("genre", "director", "star"))
+            film.plot = info["plot"] if isinstance(info.get("plot"), str) else ""
+    return films
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(str(name) for name in value if str(name).strip()) if isinstance(value, list) else ()
+
+
+# --- examples --------------------------------------------------------------------------------
+
+
+def examples_by_part(dialogues: list[dict[str, Any]], report: Report) -> dict[str, list[Example]]:
+    """Examples of training, validation and test: the first 80%, the next 10% and the last 10% of the dialogues."""
+    parts: dict[str, list[Example]] = {part: [] for part, _ in _PARTS}
+    liked_before: dict[str, list[str]] = {}
+    for index, dialogue in enumerate(dialogues):
+        part = next(part for part, end in _PARTS if (index + 0.5) / len(dialogues) < end)
+        seeker = str(dialogue["initiatorWorkerId"])
+        earlier = liked_before.setdefault(seeker, [])
+        parts[part].extend(examples_of(dialogue, earlier, report))
+        earlier.extend(film for film in _named_in_order(dialogue["messages"]) if _says(dialogue, film, "liked"))
+    return parts
+
+
+def examples_of(dialogue: dict[str, Any], earlier: Iterable[str], report: Report) -> Iterator[Example]:
+    """The recommendations of one dialogue.
+
+    Parameters
+    ----------
+    dialogue : dict
+        One line of ReDial.
+    earlier : iterable of str
+        Films that the seeker liked in earlier dialogues.
+    report : Report
+        Counts dialogues with one voice only.
+
+    Yields
+    ------
+    Example
+    """
+    seeker = dialogue["initiatorWorkerId"]
+    if seeker == dialogue["respondentWorkerId"]:
+        report.skip("dialogues have one voice only", f"dialogue {dialogue['conversationId']}")
+        return
+    said: list[str] = []
+    named: list[str] = []
+    own: list[str] = []
+    for message in dialogue["messages"]:
+        new = [film for film in dict.fromkeys(_MENTION.findall(message["text"])) if film not in named]
+        if message["senderWorkerId"] == seeker:
+            said.append(message["text"])
+            own.extend(film for film in new if _says(dialogue, film, "liked"))
+        else:
+            for film in new:
+                if _says(dialogue, film, "suggested") and _says(dialogue, film, "liked"):
+                    # The same film under another number, or named without its number, gives the target away.
+                    if _given_away(film, dialogue, named, said):
+                        report.skip("films had been named before under another number", f"film {film}")
+                        continue
+                    yield Example(str(seeker), film, list(dict.fromkeys([*earlier, *own])), list(said), list(named))
+        named.extend(new)
+
+
+def _says(dialogue: dict[str, Any], film: str, what: str) -> bool:
+    """What the seeker answered about a film; the other side's answer where the seeker gave none."""
+    for form in ("initiatorQuestions", "respondentQuestions"):
+        answers = dialogue[form].get(film)
+        if answers is not None:
+            return answers.get(what) == 1
+    return False
+
+
+def _named_in_order(messages: Iterable[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(film for message in messages for film in _MENTION.findall(message["text"])))
+
+
+def _given_away(film: str, dialogue: dict[str, Any], named: list[str], said: list[str]) -> bool:
+    names = dialogue["movieMentions"]
+    title = _bare(names.get(film))
+    if not title:
+        return False
+    if any(_bare(names.get(other)) == title for other in named):
+        return True
+    # Titles of one short word ("It", "Up") would be found in any sentence.
+    return len(title) > 5 and any(f" {title} " in f" {_bare(text)} " for text in said)
+
+
+def _bare(name: Any) -> str:
+    """Lower-case words of a title without its year."""
+    return " ".join(re.findall(r"\w+", _YEAR.sub("", name if isinstance(name, str) else "").lower()))
+
+
+def instruction_text(said: Iterable[str], films: dict[str, Film]) -> str:
+    """What the seeker said, with the titles of the films that were mentioned by number."""
+
+    def title(match: re.Match[str]) -> str:
+        film = films.get(match.group(1))
+        return film.full_title if film else ""
+
+    return " ".join(" ".join(_MENTION.sub(title, text).split()) for text in said).strip()

@@ -1,0 +1,229 @@
+"""Official raw files to atomic files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from recbole_instructrec.data.converters import clinc150, redial
+from recbole_instructrec.data.converters.atomic import ConversionError, write_atomic_file
+
+SEEKER, OTHER = 7, 8
+
+
+def dialogue(number, messages, *, suggested=(), liked=(), names=None, seeker=SEEKER, answers="initiatorQuestions"):
+    """One line of ReDial: messages are (speaker, text)."""
+    films = {film for _, text in messages for film in text.split() if film.startswith("@")}
+    films = {film[1:] for film in films}
+    form = {film: {"suggested": int(film in suggested), "seen": 1, "liked": int(film in liked)} for film in films}
+    line = {
+        "conversationId": str(number),
+        "initiatorWorkerId": seeker,
+        "respondentWorkerId": OTHER,
+        "messages": [{"senderWorkerId": who, "text": text} for who, text in messages],
+        "movieMentions": {film: (names or {}).get(film, f"Film {film} (1990)") for film in films},
+        "initiatorQuestions": {},
+        "respondentQuestions": [],
+    }
+    line[answers] = form
+    return line
+
+
+def filler(number, film="900"):
+    """A dialogue that gives one example."""
+    return dialogue(
+        number,
+        [(SEEKER + 100 + number, "hello"), (OTHER, f"try @{film} now")],
+        suggested=[film],
+        liked=[film],
+        seeker=SEEKER + 100 + number,
+    )
+
+
+def write_redial(folder, dialogues, films=()):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "a.jsonl").write_text("\n".join(json.dumps(d) if isinstance(d, dict) else d for d in dialogues) + "\n")
+    rows = ["movieId,movieName,nbMentions", '1,"Good, Bad (1966)",3', *films]
+    (folder / "movies_with_mentions.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def rows_of(folder, part, name="redial"):
+    """Rows of one part as dicts, with the instruction's text."""
+    texts = dict(line.split("\t", 1) for line in (folder / name / f"{name}.inst").read_text().splitlines()[1:])
+    head, *lines = (folder / name / f"{name}.{part}.inter").read_text().splitlines()
+    columns = [cell.split(":")[0] for cell in head.split("\t")]
+    rows = [dict(zip(columns, line.split("\t"), strict=True)) for line in lines]
+    for row in rows:
+        row["text"] = texts.get(row["instruction_id"], "")
+    return rows
+
+
+def test_redial_example_holds_what_was_said_before_and_nothing_after(tmp_path):
+    first = dialogue(
+        100,
+        [
+            (SEEKER, "I liked @1 but not @2"),
+            (OTHER, "secret-other word, do you know @3 ?"),
+            (SEEKER, "secret-later yes, and @4 too"),
+            (OTHER, "then @5"),
+            (SEEKER, "secret-last"),
+        ],
+        suggested=["3", "5"],
+        liked=["1", "3", "4", "5"],
+    )
+    second = dialogue(101, [(SEEKER, "again"), (OTHER, "@6")], suggested=["6"], liked=["6"])
+    source = write_redial(tmp_path / "raw", [first, second, *(filler(n) for n in range(200, 210))])
+    redial.convert(source, tmp_path)
+    rows = rows_of(tmp_path, "train")
+    three, five, six = rows[:3]
+    assert three["item_id"] == "3"
+    assert three["text"] == "I liked Good, Bad (1966) but not Film 2 (1990)"
+    assert three["item_id_list"] == "1"
+    assert three["named_items"] == "1 2"
+    assert five["item_id"] == "5"
+    assert five["text"].endswith("secret-later yes, and Film 4 (1990) too")
+    assert five["item_id_list"] == "1 4"
+    assert "secret-other" not in five["text"] and "secret-last" not in five["text"]
+    assert six["text"] == "again"
+    assert six["item_id_list"] == "1 3 4 5"  # everything liked in the earlier dialogue, in its order
+
+
+def test_redial_nothing_after_the_target_reaches_an_example(tmp_path):
+    """Whatever follows the message that names the target first may change: the example stays the same."""
+
+    def convert(name, tail):
+        talk = [(SEEKER, "I want a heist"), (OTHER, "maybe @3"), *tail]
+        lines = [dialogue(1, talk, suggested=["3"], liked=["3", "4"]), *(filler(n) for n in range(200, 210))]
+        redial.convert(write_redial(tmp_path / name, lines), tmp_path / f"{name}-out")
+        return rows_of(tmp_path / f"{name}-out", "train")[0]
+
+    plain = convert("plain", [])
+    assert convert("more", [(SEEKER, "great, I also love @4"), (OTHER, "and @5")]) == plain
+
+
+def test_redial_target_must_be_suggested_liked_and_named_first_by_the_other(tmp_path):
+    talk = [(SEEKER, "I know @1 and also Some Long Title"), (OTHER, "@1 @2 @3 @4 @5 ok")]
+    names = {"5": "Some Long Title (2001)"}
+    line = dialogue(1, talk, suggested=["1", "2", "4", "5"], liked=["1", "3", "4", "5"], names=names)
+    source = write_redial(tmp_path / "raw", [line, *(filler(n) for n in range(200, 210))])
+    redial.convert(source, tmp_path)
+    mine = [row["item_id"] for row in rows_of(tmp_path, "train") if row["user_id"] == str(SEEKER)]
+    assert mine == ["4"]  # 1 was named before, 2 not liked, 3 not suggested, 5 named in words
+
+
+def test_redial_parts_follow_time_and_dialogues_stay_whole(tmp_path):
+    lines = [filler(n, film=str(n)) for n in range(1, 41)]
+    source = write_redial(tmp_path / "raw", [*reversed(lines), lines[3]])
+    counts = redial.convert(source, tmp_path)
+    targets = [[int(row["item_id"]) for row in rows_of(tmp_path, part)] for part in ("train", "valid", "test")]
+    assert targets == [list(range(1, 33)), list(range(33, 37)), list(range(37, 41))]
+    assert counts["dialogues"] == 40
+
+
+def test_redial_the_others_answers_serve_where_the_seeker_gave_none(tmp_path):
+    line = dialogue(1, [(SEEKER, "hi"), (OTHER, "@3")], suggested=["3"], liked=["3"], answers="respondentQuestions")
+    line["initiatorQuestions"] = []
+    redial.convert(write_redial(tmp_path / "raw", [line, *(filler(n) for n in range(200, 210))]), tmp_path)
+    assert rows_of(tmp_path, "train")[0]["item_id"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"conversationId": "1", "mess', "line 2: not JSON"),
+        ({"conversationId": "x"}, "line 2: field conversationId"),
+        ({"conversationId": "1", "initiatorWorkerId": "me"}, "line 2: field initiatorWorkerId"),
+        (dialogue(1, []) | {"messages": {}}, "line 2: field messages"),
+        (dialogue(1, []) | {"messages": [{"text": 1}]}, r"line 2: field messages\[0\].text"),
+        (dialogue(1, []) | {"movieMentions": None}, "line 2: field movieMentions"),
+        (dialogue(1, []) | {"initiatorQuestions": {"3": 1}}, "line 2: field initiatorQuestions"),
+        ([1], "line 2: a dialogue is expected"),
+    ],
+)
+def test_redial_broken_lines_are_counted_and_named(tmp_path, caplog, line, message):
+    text = json.dumps(line) if isinstance(line, list) else line
+    source = write_redial(tmp_path / "raw", [filler(200), text, *(filler(n) for n in range(201, 220))])
+    redial.convert(source, tmp_path)
+    assert "1 broken lines are left out" in caplog.text
+    assert message.replace("\\", "") in caplog.text
+    (source / "a.jsonl").write_text("\n" + text if isinstance(text, str) else "\n" + json.dumps(text))
+    with pytest.raises(ConversionError, match=message):
+        redial.convert(source, tmp_path)
+
+
+def test_redial_missing_files(tmp_path):
+    with pytest.raises(ConversionError, match=r"no \*.jsonl"):
+        redial.convert(tmp_path, tmp_path / "out")
+    (tmp_path / "a.jsonl").write_text(json.dumps(filler(1)) + "\n")
+    with pytest.raises(ConversionError, match=r"movies_with_mentions\.csv"):
+        redial.convert(tmp_path, tmp_path / "out")
+    (tmp_path / "movies_with_mentions.csv").write_text("a,b\n")
+    with pytest.raises(ConversionError, match="line 1: the columns movieId"):
+        redial.convert(tmp_path, tmp_path / "out")
+    (tmp_path / "movies_with_mentions.csv").write_text("movieId,movieName\n1,A\n")
+    (tmp_path / "id2info.json").write_text('{"1": ')
+    with pytest.raises(ConversionError, match=r"id2info\.json: not JSON: .*line 1"):
+        redial.convert(tmp_path, tmp_path / "out")
+
+
+def write_clinc(folder, **changes):
+    folder.mkdir(exist_ok=True)
+    data = {
+        "train": [["play a song", "play_music"], ["what's my balance", "balance"]],
+        "val": [["put on music", "play_music"]],
+        "test": [["how much money\tdo i have", "balance"]],
+        "oos_train": [["why is the sky blue", "oos"]],
+        "oos_val": [["who won", "oos"]],
+        "oos_test": [["how tall is it", "oos"]],
+    }
+    (folder / "data_full.json").write_text(json.dumps(data | changes))
+    (folder / "domains.json").write_text(json.dumps({"banking": ["balance"], "home": ["play_music"]}))
+    return folder
+
+
+def test_clinc150_keeps_the_official_split(tmp_path):
+    counts = clinc150.convert(write_clinc(tmp_path / "raw"), tmp_path)
+    assert counts == {"train": 3, "valid": 2, "test": 2, "items": 3}
+    test = rows_of(tmp_path, "test", "clinc150")
+    assert [(row["item_id"], row["text"]) for row in test] == [
+        ("balance", "how much money do i have"),
+        ("oos", "how tall is it"),
+    ]
+    items = (tmp_path / "clinc150" / "clinc150.item").read_text().splitlines()
+    assert "play_music\tplay music\thome" in items and "oos\tout of scope\t" in items
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"val": []}, "field val: a list"),
+        ({"train": [["only text"]]}, "field train, entry 0"),
+        ({"oos_test": [["a", "oos"], ["", "oos"]]}, "field oos_test, entry 1"),
+    ],
+)
+def test_clinc150_damaged_files(tmp_path, change, message):
+    with pytest.raises(ConversionError, match=message):
+        clinc150.convert(write_clinc(tmp_path / "raw", **change), tmp_path)
+
+
+def test_clinc150_truncated_or_missing(tmp_path):
+    with pytest.raises(ConversionError, match=r"data_full\.json is missing"):
+        clinc150.convert(tmp_path, tmp_path)
+    folder = write_clinc(tmp_path / "raw")
+    (folder / "data_full.json").write_text('{"train": [["a", "b"],')
+    with pytest.raises(ConversionError, match=r"cut off.*line 1 column"):
+        clinc150.convert(folder, tmp_path)
+
+
+def test_atomic_file_is_whole_or_not_there(tmp_path):
+    def rows():
+        yield ("a", 1)
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError):
+        write_atomic_file(tmp_path / "d" / "d.item", ("item_id:token", "n:float"), rows())
+    assert not list((tmp_path / "d").iterdir())
+    with pytest.raises(ValueError, match="1 cells for 2 columns"):
+        write_atomic_file(tmp_path / "d" / "d.item", ("item_id:token", "n:float"), [("a",)])
