@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from recbole.config import Config
 
 from recbole_instructrec.data.converters import clinc150, redial
 from recbole_instructrec.data.converters.atomic import ConversionError, write_atomic_file
+from recbole_instructrec.data.dataset import INSTRUCTION
+from tests.support import build_data
 
 SEEKER, OTHER = 7, 8
 
@@ -215,6 +219,37 @@ def test_clinc150_truncated_or_missing(tmp_path):
     (folder / "data_full.json").write_text('{"train": [["a", "b"],')
     with pytest.raises(ConversionError, match=r"cut off.*line 1 column"):
         clinc150.convert(folder, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["redial", "clinc150"])
+def test_converted_files_load_with_their_configuration(tmp_path, name):
+    if name == "redial":
+        lines = [
+            dialogue(
+                n,
+                [(SEEKER, f"wish {n} like @1"), (OTHER, f"@{2 + n % 5}")],
+                suggested=[str(2 + n % 5)],
+                liked=["1", str(2 + n % 5)],
+            )
+            for n in range(1, 41)
+        ]
+        details = {str(n): {"genre": ["comedy"] if n % 2 else ["drama", "war"]} for n in range(1, 8)}
+        source = write_redial(tmp_path / "raw", lines)
+        (source / "id2info.json").write_text(json.dumps(details))
+        redial.convert(source, tmp_path)
+    else:
+        clinc150.convert(write_clinc(tmp_path / "raw"), tmp_path)
+    file = Path(__file__).parent.parent / "dataset_configs" / f"{name}.yaml"
+    config = Config("InstructRec", name, [str(file)], config_dict={"data_path": str(tmp_path), "show_progress": False})
+    _, train, _, test = build_data(config)
+    assert "file" in test._dataset.available_rows()
+    written = rows_of(tmp_path, "test", name)
+    batch = test._dataset[list(range(len(written)))]
+    tokens = test._dataset.field2id_token["item_id"]
+    assert [tokens[item] for item in batch["item_id"]] == [row["item_id"] for row in written]
+    said = [test._dataset.instructions.texts[number] for number in batch[INSTRUCTION]]
+    assert said == [row["text"] for row in written]
+    assert len(train._dataset) == len(rows_of(tmp_path, "train", name))
 
 
 def test_atomic_file_is_whole_or_not_there(tmp_path):

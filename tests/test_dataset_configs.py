@@ -26,7 +26,8 @@ def load(name, **options):
 
 
 def test_one_file_for_each_data_set():
-    assert {file.stem for file in FOLDER.glob("*.yaml")} == set(ROWS)
+    converted = {"redial", "clinc150"}  # see test_converters.py
+    assert {file.stem for file in FOLDER.glob("*.yaml")} == set(ROWS) | converted
 
 
 def test_ml_100k_and_its_overlay_agree():
