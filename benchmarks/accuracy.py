@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import time
 from typing import Any
 
@@ -52,7 +53,10 @@ def main() -> None:
     args = start(__doc__ or "", seeds=5, first_seed=2020, label="default", options="{}", show=0)
     options = json.loads(args.options)
     for seed in range(args.first_seed, args.first_seed + args.seeds) if not args.show else []:
-        if not any(r["label"] == args.label and r["seed"] == seed for r in recorded("accuracy")):
+        done = [r for r in recorded("accuracy") if r["label"] == args.label]
+        if any(r["options"] != options for r in done):
+            sys.exit(f"--label={args.label!r} is recorded with the options {done[0]['options']}; choose another one")
+        if not any(r["seed"] == seed for r in done):
             run(args.label, seed, options)
     lines = []
     for dropout in (0.5, 0.2):
@@ -77,7 +81,7 @@ def main() -> None:
         if {"none", "intent"} <= set(means):
             print(
                 f"{label}: NDCG@10 of row intent is {means['intent'] / means['none']:.2f} times row none (goal: 3); "
-                f"a perfect reader of the same scores reaches {means['none + bound'] / means['none']:.2f} times"
+                f"a reader without error of the same scores reaches {means['none + bound'] / means['none']:.2f} times"
             )
     table(("model", "row", "seeds", *METRICS), lines)
 

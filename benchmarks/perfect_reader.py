@@ -6,7 +6,8 @@ filter
     the un-instructed list without the items that lack the attribute;
 bound
     the same, each score plus log(1 / number of the item's attributes). The request names one of the target's
-    attributes at random, so this is Bayes' rule for these requests: no reader of them can do better with these scores.
+    attributes at random, so this is Bayes' rule for these requests, if the scores are log-probabilities: about the best
+    that a reader without error can do with them.
 """
 
 from __future__ import annotations

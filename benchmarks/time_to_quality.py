@@ -5,12 +5,16 @@ InstructRec is trained here, ``--repeats`` seeds, until it reaches that score. B
 seconds of one thread, which do not depend on what else the machine does; wall-clock seconds are recorded too.
 
 InstructRec learns not to recommend what the history already holds, which alone lifts the score. So there is a second,
-harder target: the score of SASRec's best epoch when the items of each history are excluded from its list.
+harder target: the best score of SASRec when everything that the user took before is excluded from its list.
+
+Texts are encoded once and kept; a first run on a machine pays for that, so the time with an empty cache is given too.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -36,13 +40,35 @@ def best_finished_run(seed: int) -> tuple[float, list[dict[str, Any]], dict[str,
     return dropout, *runs[dropout]
 
 
+def finished(dropout: float, seed: int) -> list[dict[str, Any]]:
+    """The final record of SASRec's run with a dropout, if it has ended."""
+    return [line for line in recorded(name_of(dropout, seed)) if line.get("done")]
+
+
+def cold_start(seed: int) -> float:
+    """Processor seconds of building data set and model when no text has been encoded before."""
+    known = os.environ.get("RECBOLE_INSTRUCTREC_CACHE")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["RECBOLE_INSTRUCTREC_CACHE"] = folder
+        begin = time.process_time()
+        build("InstructRec", seed, same=False)
+        spent = time.process_time() - begin
+    os.environ.pop("RECBOLE_INSTRUCTREC_CACHE")
+    if known is not None:
+        os.environ["RECBOLE_INSTRUCTREC_CACHE"] = known
+    return spent
+
+
 def main() -> None:
     args = start(__doc__ or "", repeats=3, seed=2020)
     dropout, epochs, done = best_finished_run(args.seed)
+    excluded = [line["valid_excluding_all"]["ndcg@10"] for d in (0.2, 0.5) for line in finished(d, args.seed)]
     targets = {
         "as RecBole evaluates": done["valid"]["ndcg@10"],
-        "history excluded from SASRec's list": done["valid_excluding"]["ndcg@10"],
+        "whole history excluded from SASRec's list": max(excluded),
     }
+    cold = cold_start(args.seed)
+    print(f"InstructRec starts in {cold:.1f} processor seconds with an empty cache of texts", flush=True)
     upto = next(k for k, r in enumerate(epochs) if r["valid"]["ndcg@10"] >= targets["as RecBole evaluates"])
     stock = {
         clock: round(sum(r[f"train_{clock}"] + r[f"valid_{clock}"] for r in epochs[: upto + 1]), 1)
@@ -75,6 +101,7 @@ def main() -> None:
         if len(ours[name]) == args.repeats:
             middle = {key: median([run[key] for run in ours[name]]) for key in ("epochs", "cpu_seconds")}
             ratios[name] = round(stock["cpu_seconds"] / middle["cpu_seconds"], 1)
+            ratios[f"{name}, empty cache"] = round(stock["cpu_seconds"] / (middle["cpu_seconds"] + cold), 1)
             lines.append(("InstructRec", name, f"{target:.4f}", middle["epochs"], middle["cpu_seconds"]))
     table(("model", "target", "valid NDCG@10", "epochs", "processor seconds"), lines)
     for name, ratio in ratios.items():
@@ -86,6 +113,7 @@ def main() -> None:
             "dropout": dropout,
             "sasrec": {"epochs": upto + 1, **stock},
             "instructrec": ours,
+            "cold_start_cpu_seconds": round(cold, 2),
             "ratios": ratios,
         },
     )

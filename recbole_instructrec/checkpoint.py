@@ -105,7 +105,12 @@ def restore_config(settings: Mapping[str, Any]) -> Any:
     def revive(value: Any) -> Any:
         if isinstance(value, dict):
             if set(value) == {"enum", "name"}:
-                return getattr(enum_type, value["enum"])[value["name"]]
+                kind = getattr(enum_type, value["enum"], None)
+                if not (isinstance(kind, type) and issubclass(kind, Enum)):
+                    raise CheckpointError(
+                        f"the checkpoint names {value['enum']!r}, which is no enumeration of RecBole."
+                    )
+                return kind[value["name"]]
             return {key: revive(item) for key, item in value.items()}
         return value
 
@@ -242,8 +247,12 @@ def load_for_recbole(original: Callable[..., Any], file: Any, map_location: Any 
         _refuse_programs(file)
         kwargs.update(weights_only=False, pickle_module=_SafePickle)
         state = original(file, map_location=map_location, **kwargs)
-        if hasattr(state.get("config"), "final_config_dict"):
-            state["config"].final_config_dict.update(dict.fromkeys(_PICKLES, _NOWHERE))
+        from recbole.config import Config
+
+        if isinstance(state.get("config"), Config):
+            # A new dict: what the file holds might call itself one and drop what it is given.
+            options = state["config"].final_config_dict
+            state["config"].final_config_dict = {**dict(options), **dict.fromkeys(_PICKLES, _NOWHERE)}
         return state
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
@@ -348,12 +357,26 @@ class _SafeUnpickler(_PurePython):
             raise _refuse(f"an object of {self.stack[-2]!r} made from {len(self.stack[-1])} values")
         super().load_newobj()
 
+    def load_build(self) -> None:
+        """Give an object its stored attributes, but none that would stand in for one of its methods."""
+        receiver, state = self.stack[-2:]
+        if not _trusted():
+            kind = type(receiver)
+            if isinstance(receiver, type) or (callable(receiver) and not isinstance(receiver, torch.nn.Module)):
+                raise _refuse(f"a change of {receiver!r}")
+            for part in state if isinstance(state, tuple) else (state,):
+                for name in part if isinstance(part, dict) else ():
+                    if callable(getattr(kind, str(name), None)):
+                        raise _refuse(f"another {kind.__name__}.{name}")
+        super().load_build()
+
     def load_refused(self) -> None:
         """Old or rare ways to make objects, which neither RecBole nor torch uses."""
         raise _refuse("an object made by an old or rare pickle instruction")
 
     dispatch[pickle.REDUCE[0]] = load_reduce
     dispatch[pickle.NEWOBJ[0]] = load_newobj
+    dispatch[pickle.BUILD[0]] = load_build
     for _code in (pickle.NEWOBJ_EX, pickle.INST, pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4):
         dispatch[_code[0]] = load_refused
 

@@ -24,7 +24,13 @@ def main() -> int:
     doctor_parser.add_argument("--text_encoder", help="check this encoder instead of the default")
     doctor_parser.add_argument("--text_cache_dir", help="folder of encoded texts")
     convert_parser = commands.add_parser("convert", help="official raw files to RecBole's atomic files")
-    convert_parser.add_argument("dataset", choices=CONVERTERS)
+    convert_parser.add_argument(
+        "dataset",
+        choices=CONVERTERS,
+        help="redial: dialogues in which people ask for films (redialdata.github.io: *.jsonl, "
+        "movies_with_mentions.csv, id2info.json); clinc150: requests to an assistant "
+        "(github.com/clinc/oos-eval: data_full.json, domains.json)",
+    )
     convert_parser.add_argument("--source", type=Path, required=True, help="folder with the official files")
     convert_parser.add_argument("--output", type=Path, default=Path("dataset"), help="data folder (default: dataset)")
     args = parser.parse_args()

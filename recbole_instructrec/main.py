@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 #: Set to 1 to see where an error comes from.
 TRACEBACK = "RECBOLE_INSTRUCTREC_TRACEBACK"
@@ -39,6 +43,8 @@ def guarded(work: Callable[[], Any]) -> int:
         if os.environ.get(TRACEBACK) == "1":
             raise
         text = str(error) if not isinstance(error, KeyError) else f"missing {error}"
+        if "exists in the device nor" in text:  # RecBole's words for a data set that it does not find
+            text += " Put NAME.inter and NAME.item into a folder NAME, and give the folder above: --data_path=dataset/."
         print(f"\nerror: {text or type(error).__name__}", file=sys.stderr)
         if not isinstance(error, (ValueError, ImportError, OSError)):
             print(f"({type(error).__name__}; set {TRACEBACK}=1 to see where it comes from)", file=sys.stderr)
@@ -51,6 +57,30 @@ def _files(text: str | None) -> list[str] | None:
         if not os.path.isfile(file):
             raise FileNotFoundError(f"--config_files: there is no file {file}.")
     return files
+
+
+def _options(arguments: list[str]) -> list[str]:
+    """Options as RecBole reads them from the command line, where lists and dicts may be written as in YAML files.
+
+    Raises
+    ------
+    ValueError
+        For an argument that is not ``--name=value``, which RecBole would leave unread.
+    """
+    result = []
+    for argument in arguments:
+        name, found, value = argument.partition("=")
+        if not found or not name.startswith("--"):
+            raise ValueError(f"{argument!r} is not read: options are written --name=value, such as --epochs=3.")
+        try:
+            ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            with contextlib.suppress(yaml.YAMLError):
+                read = yaml.safe_load(value)
+                if read is None or isinstance(read, (list, dict)):
+                    argument = f"{name}={read!r}"
+        result.append(argument)
+    return result
 
 
 def _check_model(name: str) -> None:
@@ -86,10 +116,11 @@ def run_recbole_main() -> int:
     parser.add_argument("--dataset", "-d", default="ml-100k", help="name of the data set")
     parser.add_argument("--config_files", help="YAML files, separated by spaces")
     _distribution(parser)
-    args, _ = parser.parse_known_args()
+    args, rest = parser.parse_known_args()
 
     def train() -> None:
         _check_model(args.model)
+        sys.argv = [sys.argv[0], *_options(rest)]
         run(
             args.model,
             args.dataset,

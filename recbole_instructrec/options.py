@@ -35,7 +35,8 @@ def options() -> list[Option]:
         if match := _SECTION.match(line):
             section = match["title"]
         elif match := _NESTED.match(line):
-            found[-1].default += f"{', ' if found[-1].default else ''}{match['name']}: {match['default']}"
+            before = found[-1].default.strip("{}")
+            found[-1].default = f"{{{before}{', ' if before else ''}{match['name']}: {match['default']}}}"
         elif match := _OPTION.match(line):
             found.append(Option(section, match["name"], match["default"], match["text"] or "(as in RecBole)"))
     return found

@@ -145,7 +145,7 @@ class InstructRecTrainer(Trainer):
             {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
         ]
         inner = super()._build_optimizer(params=groups, **kwargs)
-        if isinstance(inner, (torch.optim.Adam, torch.optim.AdamW)):
+        if isinstance(inner, (torch.optim.Adam, torch.optim.AdamW)) and self.device.type in ("cpu", "cuda"):
             for group in inner.param_groups:
                 group["fused"] = True  # one pass over the parameters; RecBole's builder does not pass it on
         schedule = torch.optim.lr_scheduler.LambdaLR(inner, self._learning_rate_factor)

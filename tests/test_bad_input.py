@@ -189,3 +189,24 @@ def test_data_set_without_any_item_file(tmp_path):
     result = run_recbole(model="InstructRec", dataset="films", config_dict=options)
     assert list(result["test_result"].rows) == ["none"]
     assert np.isfinite(list(result["test_result"].values())).all()
+
+
+def test_header_without_types_or_with_spaces(tmp_path):
+    for header in (
+        "user_id:token item_id:token timestamp:float",
+        "user_id\titem_id\ttimestamp",
+        "user_id:word\titem_id:token",
+    ):
+        folder = write_dataset(tmp_path, "films", inter_header=header)
+        with pytest.raises(ValueError, match=r"films\.inter, line 1: the columns must be name:type"):
+            build_data(make_config(folder))
+
+
+def test_missing_item_file_and_missing_column(tmp_path):
+    folder = write_dataset(tmp_path, "films", items=[])
+    with pytest.raises(ValueError, match=r"there is no file .*films\.item"):
+        build_data(make_config(folder))
+    folder = write_dataset(tmp_path / "b", "films")
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "title", "year"]}
+    with pytest.raises(ValueError, match=r"films\.item has no such column; it has item_id:token, title:token_seq"):
+        build_data(make_config(folder, load_col=columns, item_text_fields=["title", "year"], intent_field=None))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_instructrec import cli
+from recbole_instructrec import cli, main
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,3 +66,17 @@ def test_unknown_command(arguments):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_options_may_be_written_as_in_yaml():
+    given = ["--report_rows=[none, file]", "--instruction_mix={none: 0.3, file: 0.7}", "--intent_field=~", "--epochs=3"]
+    assert main._options(given) == [
+        "--report_rows=['none', 'file']",
+        "--instruction_mix={'none': 0.3, 'file': 0.7}",
+        "--intent_field=None",
+        "--epochs=3",
+    ]
+    assert main._options(["--metrics=['Recall']"]) == ["--metrics=['Recall']"]
+    for wrong in (["--epochs", "3"], ["epochs=3"]):
+        with pytest.raises(ValueError, match="--name=value"):
+            main._options(wrong)

@@ -85,7 +85,6 @@ def test_redial_example_holds_what_was_said_before_and_nothing_after(tmp_path):
     assert three["item_id"] == "3"
     assert three["text"] == "I liked Good, Bad (1966) but not Film 2 (1990)"
     assert three["item_id_list"] == "1"
-    assert three["named_items"] == "1 2"
     assert five["item_id"] == "5"
     assert five["text"].endswith("secret-later yes, and Film 4 (1990) too")
     assert five["item_id_list"] == "1 4"
@@ -115,6 +114,29 @@ def test_redial_target_must_be_suggested_liked_and_named_first_by_the_other(tmp_
     redial.convert(source, tmp_path)
     mine = [row["item_id"] for row in rows_of(tmp_path, "train") if row["user_id"] == str(SEEKER)]
     assert mine == ["4"]  # 1 was named before, 2 not liked, 3 not suggested, 5 named in words
+
+
+@pytest.mark.parametrize(
+    ("who", "words", "name"),
+    [
+        (OTHER, "have you seen the silent river?", "The Silent River (1990)"),
+        (OTHER, "Silent River is great", "The Silent River (1990)"),
+        (SEEKER, "like fast and furious", "Fast & Furious (2009)"),
+        (SEEKER, "something like Jaws", "Jaws (1975)"),
+    ],
+)
+def test_redial_target_named_in_words_by_either_side_is_left_out(tmp_path, who, words, name):
+    talk = [(SEEKER, "hi"), (who, words), (SEEKER, "no but that sounds perfect"), (OTHER, "it is @5")]
+    line = dialogue(1, talk, suggested=["5"], liked=["5"], names={"5": name})
+    redial.convert(write_redial(tmp_path / "raw", [line, *(filler(n) for n in range(200, 210))]), tmp_path)
+    assert not [row for row in rows_of(tmp_path, "train") if row["user_id"] == str(SEEKER)]
+
+
+def test_redial_short_titles_are_not_found_in_any_sentence(tmp_path):
+    talk = [(SEEKER, "is it good? what is up"), (OTHER, "@5")]
+    line = dialogue(1, talk, suggested=["5"], liked=["5"], names={"5": "It (2017)"})
+    redial.convert(write_redial(tmp_path / "raw", [line, *(filler(n) for n in range(200, 210))]), tmp_path)
+    assert [row["item_id"] for row in rows_of(tmp_path, "train") if row["user_id"] == str(SEEKER)] == ["5"]
 
 
 def test_redial_parts_follow_time_and_dialogues_stay_whole(tmp_path):
@@ -167,6 +189,9 @@ def test_redial_missing_files(tmp_path):
     with pytest.raises(ConversionError, match="line 1: the columns movieId"):
         redial.convert(tmp_path, tmp_path / "out")
     (tmp_path / "movies_with_mentions.csv").write_text("movieId,movieName\n1,A\n")
+    (tmp_path / "id2info.json").write_text("[1]")
+    with pytest.raises(ConversionError, match="an object is expected"):
+        redial.convert(tmp_path, tmp_path / "out")
     (tmp_path / "id2info.json").write_text('{"1": ')
     with pytest.raises(ConversionError, match=r"id2info\.json: not JSON: .*line 1"):
         redial.convert(tmp_path, tmp_path / "out")

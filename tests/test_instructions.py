@@ -204,3 +204,11 @@ def test_items_without_attributes_ask_for_nothing(tmp_path, caplog):
     code = dataset.field2token_id["item_id"]["i0"]
     numbers = dataset.sources["intent"].numbers(np.flatnonzero(dataset.history.item == code), None)
     assert (numbers == 0).all() and isinstance(dataset[0][INSTRUCTION], torch.Tensor)
+
+
+def test_a_part_with_one_user_has_no_shuffled_row(films):
+    _, _, _, test = build_data(make_config(films))
+    part = test._dataset
+    assert "shuffled" in part.available_rows()
+    one = part.copy(part.inter_feat[part.inter_feat["user_id"] == part.inter_feat["user_id"][0]])
+    assert "shuffled" not in one.available_rows()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
+from recbole.utils import FeatureType
 
 from recbole_instructrec.data.context import Context
 from recbole_instructrec.data.history import History
@@ -61,6 +62,20 @@ class InstructRecDataset(SequentialDataset):
         super().__init__(config)
 
     # --- loading -----------------------------------------------------------------------------
+
+    def _load_feat(self, filepath: str, source: Any) -> Any:
+        """RecBole's reading of one atomic file, after a look at its header."""
+        separator = self.config["field_separator"]
+        with open(filepath, encoding=self.config["encoding"]) as stream:
+            header = stream.readline().rstrip("\r\n")
+        for column in header.split(separator):
+            name, _, kind = column.partition(":")
+            if not name or kind not in {feature.value for feature in FeatureType}:
+                raise ValueError(
+                    f"{filepath}, line 1: the columns must be name:type (type token, token_seq, float or float_seq), "
+                    f"separated by {separator!r} (field_separator), but there is {column!r}."
+                )
+        return super()._load_feat(filepath, source)
 
     def _fill_nan(self) -> None:
         """Keep the timestamps as they stand: RecBole fills gaps with the mean, then makes them normalised float32."""
@@ -267,7 +282,7 @@ class InstructRecDataset(SequentialDataset):
     def available_rows(self) -> list[str]:
         """Evaluation rows that this data set can give, in the order of the tables."""
         rows = [name for name in ("none", "history", "file", "intent") if name in self.sources]
-        several = self.user_num > 2  # the padding user counts
+        several = len(np.unique(self.inter_feat[self.uid_field].numpy())) > 1  # of this part
         return rows + (["shuffled"] if {"file", "intent"} & set(rows) and several else [])
 
     def instruction_numbers(self, index: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from logging import getLogger
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,16 @@ class ItemFieldError(ValueError):
 def _tokens(dataset: Any, field: str, option: str) -> list[list[str]]:
     """The words of a token or token_seq field for every item, ``[n_items]`` lists."""
     loaded = [] if dataset.item_feat is None else list(dataset.item_feat)
+    file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
+    if dataset.item_feat is None and not file.is_file():
+        raise ItemFieldError(f"{option} names {field!r}, a column of the items, but there is no file {file}.")
+    if field not in loaded and field in ((dataset.config["load_col"] or {}).get("item") or ()):
+        with open(file, encoding=dataset.config["encoding"]) as stream:
+            columns = stream.readline().rstrip("\n").split(dataset.config["field_separator"])
+        raise ItemFieldError(
+            f"{option} names {field!r}, but {file} has no such column; it has {', '.join(columns)}. Correct {option} "
+            "and load_col['item']."
+        )
     if dataset.item_feat is None or field not in loaded:
         raise ItemFieldError(
             f"{option} names {field!r}, which is not loaded from the .item file (loaded: "

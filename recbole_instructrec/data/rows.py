@@ -64,7 +64,9 @@ class RowPlan:
     (RecBole's loader fixes it) and little is read twice. Where the rows are not
     quite full, the first one is shortened by a random number of targets each
     epoch and the others move along; otherwise the same targets would always see
-    a short history.
+    a short history. A user whose targets fill all rows has them cut at the same
+    places always; a width above ``targets_per_row`` gives their first targets a
+    history too.
     """
 
     def __init__(

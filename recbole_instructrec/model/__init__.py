@@ -1,1 +1,1 @@
-"""The model and its parts. Nothing here imports leaderboard, steering or live code."""
+"""The model and its parts. Nothing here imports benchmarks or command-line tools."""

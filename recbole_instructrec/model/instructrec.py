@@ -103,7 +103,7 @@ class InstructRec(SequentialRecommender):
         if len(dataset.instructions) > 1:
             self._build_instruction_side(config, dataset, text_encoder, texts, has_text)
 
-        self.made_for = self._made_for(dataset)
+        self.made_for = self._made_for(dataset, text_encoder)
         self.item_bias = nn.Parameter(torch.zeros(self.n_items))
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
         self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
@@ -167,13 +167,15 @@ class InstructRec(SequentialRecommender):
         if has_text.any():
             self.match = TextMatch(width, texts, has_text, config["item_text_size"], kind == "transformer")
 
-    def _made_for(self, dataset: Any) -> dict[str, str]:
+    def _made_for(self, dataset: Any, encoder: FrozenTextEncoder | None) -> dict[str, str]:
         """Hashes of what the rows of the parameters stand for, in their order."""
         parts: dict[str, Any] = {
             "catalogue": dataset.field2id_token[dataset.iid_field],
             "attributes": dataset.attributes.names,
             "context fields": [(name, list(dataset.field2id_token.get(name, []))) for name in dataset.context.fields],
         }
+        if encoder is not None and (self.match is not None or isinstance(self.instructions, FrozenInstructions)):
+            parts["text encoder"] = [encoder.fingerprint]
         if isinstance(self.instructions, BiLSTMInstructions):
             parts["vocabulary"] = list(self.instructions.vocabulary)
         return {name: fingerprint_of(values) for name, values in parts.items()}

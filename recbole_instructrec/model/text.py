@@ -80,8 +80,9 @@ def locate(name: str) -> EncoderFiles:
     EncoderNotFound
         When they are nowhere, with what to do next.
     """
-    if os.path.isdir(name):
-        return EncoderFiles(name, name, "local path")
+    folder_of_user = os.path.expanduser(name)
+    if os.path.isdir(folder_of_user):
+        return EncoderFiles(name, folder_of_user, "local path")
     if name.startswith((".", "/", "~")):
         raise EncoderNotFound(f"text_encoder: the folder {name} does not exist.")
     from huggingface_hub import try_to_load_from_cache

@@ -45,6 +45,7 @@ class FrozenTextEncoder:
                 raise
             self.encoder, self._missing, fingerprint = None, error, known
             self.size = self._cached_size(folder, label, known)
+        self.fingerprint = fingerprint[:16]  # as much as a cache file's name tells
         self.cache = TextCache(folder, label, fingerprint)
 
     @staticmethod
