@@ -249,14 +249,25 @@ def load_for_recbole(original: Callable[..., Any], file: Any, map_location: Any 
         state = original(file, map_location=map_location, **kwargs)
         from recbole.config import Config
 
-        if isinstance(state.get("config"), Config):
+        config = state.get("config")
+        if config is not None:
+            # RecBole would take a file to unpickle from anything that can be asked for options.
+            if type(config) is not Config and not _trusted():
+                raise _refuse(f"settings of type {type(config).__name__}")
             # A new dict: what the file holds might call itself one and drop what it is given.
-            options = state["config"].final_config_dict
-            state["config"].final_config_dict = {**dict(options), **dict.fromkeys(_PICKLES, _NOWHERE)}
+            config.final_config_dict = {**dict(config.final_config_dict), **dict.fromkeys(_PICKLES, _NOWHERE)}
         return state
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, OSError, AttributeError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        OSError,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise CheckpointError(f"{file} is damaged ({error}). Use another file, or train again.") from error
 
 

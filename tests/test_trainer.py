@@ -156,6 +156,7 @@ def bad_files(good: Path):
     torch.save({"config": Bomb()}, "stock-bomb.pth")
     torch.save({"config": ConfigBomb()}, "config-bomb.pth")
     torch.save({"config": PartialBomb()}, "partial-bomb.pth")
+    torch.save({"config": {"model": "InstructRec", "dataset_save_path": "pickle.pth"}}, "dict-config.pth")
     torch.jit.script(Script()).save("script.pth")
     Path("pickle.pth").write_bytes(pickle.dumps(Bomb()))
     with zipfile.ZipFile(good) as source, zipfile.ZipFile("holed.pth", "w") as target:
@@ -169,6 +170,7 @@ def bad_files(good: Path):
         "stock-bomb.pth": "not a checkpoint of InstructRec|asks for",
         "config-bomb.pth": "not a checkpoint of InstructRec|asks for",
         "partial-bomb.pth": "not a checkpoint of InstructRec|asks for",
+        "dict-config.pth": "not a checkpoint of InstructRec|settings of type dict",
         "script.pth": "not a checkpoint of InstructRec|TorchScript",
         "class.pth": "not a checkpoint of InstructRec|a change of",
         "setstate.pth": "not a checkpoint of InstructRec|a change of",
