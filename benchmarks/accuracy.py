@@ -53,10 +53,10 @@ def main() -> None:
     args = start(__doc__ or "", seeds=5, first_seed=2020, label="default", options="{}", show=0)
     options = json.loads(args.options)
     for seed in range(args.first_seed, args.first_seed + args.seeds) if not args.show else []:
-        done = [r for r in recorded("accuracy") if r["label"] == args.label]
-        if any(r["options"] != options for r in done):
-            sys.exit(f"--label={args.label!r} is recorded with the options {done[0]['options']}; choose another one")
-        if not any(r["seed"] == seed for r in done):
+        earlier = [r for r in recorded("accuracy") if r["label"] == args.label]
+        if any(r["options"] != options for r in earlier):
+            sys.exit(f"--label={args.label!r} is recorded with the options {earlier[0]['options']}; choose another one")
+        if not any(r["seed"] == seed for r in earlier):
             run(args.label, seed, options)
     lines = []
     for dropout in (0.5, 0.2):

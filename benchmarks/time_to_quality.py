@@ -12,7 +12,6 @@ Texts are encoded once and kept; a first run on a machine pays for that, so the 
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
@@ -26,8 +25,8 @@ class Reached(Exception):
     """Raised to stop training at the last target."""
 
 
-def best_finished_run(seed: int) -> tuple[float, list[dict[str, Any]], dict[str, Any]]:
-    """The dropout, epochs and final record of SASRec's better finished run, by validation."""
+def finished_runs(seed: int) -> dict[float, tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Epochs and final record of each of SASRec's runs that has ended, by dropout."""
     runs = {}
     for dropout in (0.2, 0.5):
         lines = recorded(name_of(dropout, seed))
@@ -36,36 +35,27 @@ def best_finished_run(seed: int) -> tuple[float, list[dict[str, Any]], dict[str,
             runs[dropout] = ([line for line in lines if "epoch" in line], done)
     if not runs:
         sys.exit("there is no finished run of SASRec: run python -m benchmarks.baseline first")
-    dropout = max(runs, key=lambda d: runs[d][1]["valid"]["ndcg@10"])
-    return dropout, *runs[dropout]
-
-
-def finished(dropout: float, seed: int) -> list[dict[str, Any]]:
-    """The final record of SASRec's run with a dropout, if it has ended."""
-    return [line for line in recorded(name_of(dropout, seed)) if line.get("done")]
+    return runs
 
 
 def cold_start(seed: int) -> float:
     """Processor seconds of building data set and model when no text has been encoded before."""
-    known = os.environ.get("RECBOLE_INSTRUCTREC_CACHE")
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["RECBOLE_INSTRUCTREC_CACHE"] = folder
         begin = time.process_time()
-        build("InstructRec", seed, same=False)
-        spent = time.process_time() - begin
-    os.environ.pop("RECBOLE_INSTRUCTREC_CACHE")
-    if known is not None:
-        os.environ["RECBOLE_INSTRUCTREC_CACHE"] = known
-    return spent
+        build("InstructRec", seed, same=False, text_cache_dir=folder)
+        return time.process_time() - begin
 
 
 def main() -> None:
     args = start(__doc__ or "", repeats=3, seed=2020)
-    dropout, epochs, done = best_finished_run(args.seed)
-    excluded = [line["valid_excluding_all"]["ndcg@10"] for d in (0.2, 0.5) for line in finished(d, args.seed)]
+    runs = finished_runs(args.seed)
+    dropout = max(runs, key=lambda d: runs[d][1]["valid"]["ndcg@10"])
+    epochs, best = runs[dropout]
     targets = {
-        "as RecBole evaluates": done["valid"]["ndcg@10"],
-        "whole history excluded from SASRec's list": max(excluded),
+        "as RecBole evaluates": best["valid"]["ndcg@10"],
+        "whole history excluded from SASRec's list": max(
+            done["valid_excluding_all"]["ndcg@10"] for _, done in runs.values()
+        ),
     }
     cold = cold_start(args.seed)
     print(f"InstructRec starts in {cold:.1f} processor seconds with an empty cache of texts", flush=True)

@@ -77,7 +77,7 @@ def _options(arguments: list[str]) -> list[str]:
         except (ValueError, SyntaxError):
             with contextlib.suppress(yaml.YAMLError):
                 read = yaml.safe_load(value)
-                if read is None or isinstance(read, (list, dict)):
+                if isinstance(read, (list, dict)) or (value and read is None):
                     argument = f"{name}={read!r}"
         result.append(argument)
     return result
@@ -157,7 +157,7 @@ def run_hyper_main() -> int:
         if not os.path.isfile(args.params_file):
             raise FileNotFoundError(f"--params_file: there is no file {args.params_file}.")
         # RecBole's Config reads the command line; the search's own flags are not options of a run.
-        sys.argv = [sys.argv[0], f"--model={args.model}", f"--dataset={args.dataset}", *rest]
+        sys.argv = [sys.argv[0], f"--model={args.model}", f"--dataset={args.dataset}", *_options(rest)]
         tuning = HyperTuning(
             objective,
             algo=args.algo,

@@ -77,6 +77,7 @@ def test_options_may_be_written_as_in_yaml():
         "--epochs=3",
     ]
     assert main._options(["--metrics=['Recall']"]) == ["--metrics=['Recall']"]
+    assert main._options(["--benchmark_filename="]) == ["--benchmark_filename="]
     for wrong in (["--epochs", "3"], ["epochs=3"]):
         with pytest.raises(ValueError, match="--name=value"):
             main._options(wrong)

@@ -10,6 +10,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 
+from recbole_instructrec.data.atomic import columns_of
 from recbole_instructrec.data.context import Context
 from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions import InstructionError, build_sources, mixture
@@ -65,15 +66,13 @@ class InstructRecDataset(SequentialDataset):
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
         """RecBole's reading of one atomic file, after a look at its header."""
-        separator = self.config["field_separator"]
-        with open(filepath, encoding=self.config["encoding"]) as stream:
-            header = stream.readline().rstrip("\r\n")
-        for column in header.split(separator):
+        kinds = {feature.value for feature in FeatureType}
+        for column in columns_of(filepath, self.config):
             name, _, kind = column.partition(":")
-            if not name or kind not in {feature.value for feature in FeatureType}:
+            if not name or kind not in kinds:
                 raise ValueError(
                     f"{filepath}, line 1: the columns must be name:type (type token, token_seq, float or float_seq), "
-                    f"separated by {separator!r} (field_separator), but there is {column!r}."
+                    f"separated by {self.config['field_separator']!r} (field_separator), but there is {column!r}."
                 )
         return super()._load_feat(filepath, source)
 

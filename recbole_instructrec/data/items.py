@@ -11,29 +11,34 @@ import numpy as np
 from recbole.utils import FeatureType
 from scipy.sparse import csr_matrix
 
+from recbole_instructrec.data.atomic import columns_of
+
 
 class ItemFieldError(ValueError):
     """An option names an item field that is not there."""
 
 
+def _not_loaded(dataset: Any, field: str, option: str, loaded: list[str]) -> ItemFieldError:
+    """Why a field of the items is not there: no file, no such column, or not asked for."""
+    file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
+    if not loaded and not file.is_file():
+        return ItemFieldError(f"{option} names {field!r}, a column of the items, but there is no file {file}.")
+    if field in ((dataset.config["load_col"] or {}).get("item") or ()):
+        return ItemFieldError(
+            f"{option} names {field!r}, but {file} has no such column; it has "
+            f"{', '.join(columns_of(file, dataset.config))}. Correct {option} and load_col['item']."
+        )
+    return ItemFieldError(
+        f"{option} names {field!r}, which is not loaded from the .item file (loaded: "
+        f"{', '.join(loaded) or 'nothing'}). Add it to load_col['item'], or correct {option}."
+    )
+
+
 def _tokens(dataset: Any, field: str, option: str) -> list[list[str]]:
     """The words of a token or token_seq field for every item, ``[n_items]`` lists."""
     loaded = [] if dataset.item_feat is None else list(dataset.item_feat)
-    file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
-    if dataset.item_feat is None and not file.is_file():
-        raise ItemFieldError(f"{option} names {field!r}, a column of the items, but there is no file {file}.")
-    if field not in loaded and field in ((dataset.config["load_col"] or {}).get("item") or ()):
-        with open(file, encoding=dataset.config["encoding"]) as stream:
-            columns = stream.readline().rstrip("\n").split(dataset.config["field_separator"])
-        raise ItemFieldError(
-            f"{option} names {field!r}, but {file} has no such column; it has {', '.join(columns)}. Correct {option} "
-            "and load_col['item']."
-        )
-    if dataset.item_feat is None or field not in loaded:
-        raise ItemFieldError(
-            f"{option} names {field!r}, which is not loaded from the .item file (loaded: "
-            f"{', '.join(loaded) or 'nothing'}). Add it to load_col['item'], or correct {option}."
-        )
+    if field not in loaded:
+        raise _not_loaded(dataset, field, option, loaded)
     names = dataset.field2id_token.get(field)
     if names is None:
         raise ItemFieldError(f"{option} names {field!r}, which is of type float; only token and token_seq fields fit.")

@@ -1,14 +1,35 @@
-"""Writing RecBole's atomic files."""
+"""What converters share: reading raw JSON, writing RecBole's atomic files."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class ConversionError(ValueError):
     """Raw files that cannot be converted; the message names file, line and field."""
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """Read a raw file that is one JSON object.
+
+    Raises
+    ------
+    ConversionError
+        When it is missing, cut off or of another form; names the file, line and column.
+    """
+    if not file.is_file():
+        raise ConversionError(f"{file.parent}: {file.name} is missing. Give the folder that holds the official files.")
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConversionError(f"{file.name}: not JSON: it may be cut off: {error}") from error
+    if not isinstance(value, dict):
+        raise ConversionError(f"{file.name}: an object is expected, not {type(value).__name__}.")
+    return value
 
 
 def write_atomic_file(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> int:

@@ -12,11 +12,10 @@ Prediction, EMNLP 2019 (https://github.com/clinc/oos-eval).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from recbole_instructrec.data.converters.atomic import ConversionError, write_atomic_file
+from recbole_instructrec.data.converters.atomic import ConversionError, read_json_object, write_atomic_file
 
 OUT_OF_SCOPE = "oos"
 _PARTS = {"train": ("train", "oos_train"), "valid": ("val", "oos_val"), "test": ("test", "oos_test")}
@@ -44,7 +43,7 @@ def convert(source: Path, output: Path, name: str = "clinc150") -> dict[str, int
     ConversionError
         When a file is missing or damaged; names the list, the entry and the field.
     """
-    data, domains = _object(source / "data_full.json"), _object(source / "domains.json")
+    data, domains = read_json_object(source / "data_full.json"), read_json_object(source / "domains.json")
     domain = {}
     for title, actions in domains.items():
         if not isinstance(actions, list) or not all(isinstance(action, str) for action in actions):
@@ -73,18 +72,6 @@ def convert(source: Path, output: Path, name: str = "clinc150") -> dict[str, int
     )
     write_atomic_file(folder / f"{name}.inst", ("instruction_id:token", "instruction:token_seq"), requests)
     return counts
-
-
-def _object(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise ConversionError(f"{file.parent}: {file.name} is missing. Give the folder that holds CLINC150's files.")
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # names line and column
-        raise ConversionError(f"{file.name} is not JSON, or is cut off: {error}") from error
-    if not isinstance(value, dict):
-        raise ConversionError(f"{file.name}: an object is expected, not {type(value).__name__}.")
-    return value
 
 
 def _pairs(data: dict[str, Any], title: str) -> list[tuple[str, str]]:

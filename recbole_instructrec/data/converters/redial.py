@@ -31,7 +31,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_instructrec.data.converters.atomic import ConversionError, write_atomic_file
+from recbole_instructrec.data.converters.atomic import ConversionError, read_json_object, write_atomic_file
 
 _MENTION = re.compile(r"@(\d+)")
 _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
@@ -108,7 +108,7 @@ def convert(source: Path, output: Path, name: str = "redial", history_length: in
     report = Report()
     dialogues = read_dialogues(source, report)
     films = read_films(source, dialogues, report)
-    parts, users = examples_by_part(dialogues, films, report), set()
+    parts = examples_by_part(dialogues, films, report)
     empty = [part for part, examples in parts.items() if not examples]
     if empty:
         raise ConversionError(
@@ -121,27 +121,11 @@ def convert(source: Path, output: Path, name: str = "redial", history_length: in
     for part, examples in parts.items():
         rows = []
         for example in examples:
-            users.add(example.user)
             text = instruction_text(example.said, films)
             number = texts.setdefault(text, str(len(texts) + 1)) if text else ""
-            rows.append(
-                (
-                    example.user,
-                    example.target,
-                    " ".join(example.history[-history_length:]),
-                    number,
-                )
-            )
-        counts[part] = write_atomic_file(
-            folder / f"{name}.{part}.inter",
-            (
-                "user_id:token",
-                "item_id:token",
-                "item_id_list:token_seq",
-                "instruction_id:token",
-            ),
-            rows,
-        )
+            rows.append((example.user, example.target, " ".join(example.history[-history_length:]), number))
+        header = ("user_id:token", "item_id:token", "item_id_list:token_seq", "instruction_id:token")
+        counts[part] = write_atomic_file(folder / f"{name}.{part}.inter", header, rows)
     counts["items"] = write_atomic_file(
         folder / f"{name}.item",
         (
@@ -160,7 +144,7 @@ def convert(source: Path, output: Path, name: str = "redial", history_length: in
         ("instruction_id:token", "instruction:token_seq"),
         ((number, text) for text, number in texts.items()),
     )
-    counts["users"] = len(users)
+    counts["users"] = len({example.user for examples in parts.values() for example in examples})
     report.log()
     return counts
 
@@ -300,13 +284,7 @@ def read_films(source: Path, dialogues: list[dict[str, Any]], report: Report) ->
                 films[number] = film_of(name)
     known = source / "id2info.json"
     if known.is_file():
-        try:
-            details = json.loads(known.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ConversionError(f"{known.name}: not JSON: {error}") from error
-        if not isinstance(details, dict):
-            raise ConversionError(f"{known.name}: an object is expected, not {type(details).__name__}.")
-        for number, info in details.items():
+        for number, info in read_json_object(known).items():
             if number not in films or not isinstance(info, dict):
                 continue
             film = films[number]
@@ -366,7 +344,7 @@ def examples_of(
     named: list[str] = []
     own: list[str] = []
     for message in dialogue["messages"]:
-        new = [film for film in dict.fromkeys(_MENTION.findall(message["text"])) if film not in named]
+        new = [film for film in _named_in_order([message]) if film not in named]
         if message["senderWorkerId"] == seeker:
             said.append(message["text"])
             own.extend(film for film in new if _says(dialogue, film, "liked"))
@@ -400,8 +378,10 @@ def _given_away(film: str, films: dict[str, Film], named: list[str], texts: list
     if film not in films:
         return False
     title = _bare(films[film].title)
-    if not title or any(_bare(films[other].title) == title for other in named if other in films):
-        return bool(title)
+    if not title:
+        return False
+    if any(_bare(films[other].title) == title for other in named if other in films):
+        return True
     if len(title) <= 5:  # "It" and "Up" are in many a sentence: only where they are written as a title
         exact = re.compile(rf"(?<!\w){re.escape(films[film].title.strip())}(?!\w)")
         return any(exact.search(text) for text in texts)
