@@ -35,14 +35,14 @@ def controls(side: dict[str, Any]) -> dict[str, dict[str, float]]:
     """
     model, trainer, test = side["model"], side["trainer"], side["test"]
     data = test._dataset
-    has = torch.from_numpy(data.attributes.matrix.toarray())  # [n_items, n_attributes]
+    has = torch.from_numpy(data.attributes.matrix[:, : data.attributes.n_main].toarray())  # [n_items, n_main]
     share = torch.log(has / has.sum(1, keepdim=True).clamp(min=1))
     scores_of, data_source = model.full_sort_predict, data._source
     rows, trainer.config["report_rows"] = trainer.config["report_rows"], []
 
     def reader(per_attribute: torch.Tensor) -> Any:
         def score(interaction: Any) -> torch.Tensor:
-            asked = [data.instructions.asked[n] or () for n in interaction[INSTRUCTION].tolist()]
+            asked = [data.instructions.asked[n].want for n in interaction[INSTRUCTION].tolist()]
             interaction[INSTRUCTION] = torch.zeros_like(interaction[INSTRUCTION])
             scores = scores_of(interaction)
             for row, attributes in enumerate(asked):

@@ -33,6 +33,11 @@ def main() -> int:
     )
     convert_parser.add_argument("--source", type=Path, required=True, help="folder with the official files")
     convert_parser.add_argument("--output", type=Path, default=Path("dataset"), help="data folder (default: dataset)")
+    steer_parser = commands.add_parser("steer", help="does a trained checkpoint follow instructions? table, JSON, PNG")
+    steer_parser.add_argument("--checkpoint", required=True, help="a .pth file of InstructRec")
+    steer_parser.add_argument("--output", help="folder of the JSON and PNG files (default: that of the checkpoint)")
+    steer_parser.add_argument("--users", type=int, default=1000, help="test rows that are used, 0 for all")
+    steer_parser.add_argument("--seed", type=int, default=2020, help="of the requests")
     args = parser.parse_args()
     # RecBole's Config reads the command line wherever it is built; our flags are not its options.
     sys.argv = sys.argv[:1]
@@ -40,11 +45,14 @@ def main() -> int:
 
     def work() -> None:
         nonlocal status
-        status = (
-            doctor(args.text_encoder, args.text_cache_dir)
-            if args.command == "doctor"
-            else convert(args.dataset, args.source, args.output)
-        )
+        if args.command == "doctor":
+            status = doctor(args.text_encoder, args.text_cache_dir)
+        elif args.command == "convert":
+            status = convert(args.dataset, args.source, args.output)
+        else:
+            from recbole_instructrec.steering.run import steer
+
+            status = steer(args.checkpoint, args.output, args.users, args.seed)
 
     return guarded(work) or status
 

@@ -21,6 +21,8 @@ from recbole_instructrec.options import PROPERTIES
 DATASET_OPTIONS = (
     "item_text_fields",
     "intent_field",
+    "intent_also",
+    "instruction_kinds",
     "intent_max_values",
     "context_fields",
     "training_rows",

@@ -13,7 +13,7 @@ from recbole.utils import FeatureType
 from recbole_instructrec.data.atomic import columns_of
 from recbole_instructrec.data.context import Context
 from recbole_instructrec.data.history import History
-from recbole_instructrec.data.instructions import InstructionError, build_sources, mixture
+from recbole_instructrec.data.instructions import InstructionError, Templates, build_sources, mixture
 from recbole_instructrec.data.items import Attributes, item_texts
 from recbole_instructrec.data.rows import RowPlan, Rows
 from recbole_instructrec.options import check_options, listed
@@ -178,8 +178,13 @@ class InstructRecDataset(SequentialDataset):
         """Item texts, attributes, context and instructions."""
         config = self.config
         self.item_texts = item_texts(self, listed(config["item_text_fields"]))
-        self.attributes = Attributes(self, listed(config["intent_field"]), config["intent_max_values"])
+        #: The first field alone, such as a title.
+        self.item_names = item_texts(self, listed(config["item_text_fields"])[:1], warn=False)
+        self.attributes = Attributes(
+            self, listed(config["intent_field"]), config["intent_max_values"], listed(config["intent_also"])
+        )
         self.context = Context(listed(config["context_fields"]), self.history, self)
+        self.templates = Templates(listed(config["instruction_language"]))
         self.instructions, self.sources = build_sources(self, self.history)
         self._mixture = mixture(config["instruction_mix"], self.sources)
         self.use_instructions(config["instruction_source"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from recbole.utils import FeatureType
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
+
+_YEAR = re.compile(r"[12]\d{3}")
 
 from recbole_instructrec.data.atomic import columns_of
 
@@ -48,7 +51,7 @@ def _tokens(dataset: Any, field: str, option: str) -> list[list[str]]:
     return [[str(names[i]) for i in row if i] for row in ids]
 
 
-def item_texts(dataset: Any, fields: Sequence[str]) -> list[str]:
+def item_texts(dataset: Any, fields: Sequence[str], warn: bool = True) -> list[str]:
     """One text an item: the named fields in their order.
 
     Parameters
@@ -57,6 +60,8 @@ def item_texts(dataset: Any, fields: Sequence[str]) -> list[str]:
         With ``item_feat`` as Interaction.
     fields : sequence of str
         Token or token_seq fields of ``.item``.
+    warn : bool
+        Whether items without text are counted in the log.
 
     Returns
     -------
@@ -75,7 +80,7 @@ def item_texts(dataset: Any, fields: Sequence[str]) -> list[str]:
             if words:
                 texts[item] = f"{texts[item]}. {' '.join(words)}" if texts[item] else " ".join(words)
     empty = sum(not text for text in texts[1:])
-    if fields and empty:
+    if fields and empty and warn:
         getLogger().warning(f"{empty} of {dataset.item_num - 1} items have no text; they are known by their id alone.")
     return texts
 
@@ -90,39 +95,62 @@ class Attributes:
     fields : sequence of str
         Token or token_seq fields of ``.item`` (``intent_field``).
     max_values : int
-        Only so many attributes, the most frequent first, are kept.
+        Only so many attributes of ``fields`` and as many of ``also``, the most frequent first, are kept.
+    also : sequence of str
+        Further fields (``intent_also``).
 
     Attributes
     ----------
     names : list of str
-        ``[n_attributes]``.
+        ``[n_attributes]``, those of ``fields`` first.
+    n_main : int
+        Number of attributes of ``fields``.
     matrix : scipy.sparse.csr_matrix
         ``[n_items, n_attributes]``, 1 where the item has the attribute.
+
+    Notes
+    -----
+    A field that holds years counts by decades: 1994 is the attribute ``1990s``.
     """
 
-    def __init__(self, dataset: Any, fields: Sequence[str], max_values: int) -> None:
+    def __init__(self, dataset: Any, fields: Sequence[str], max_values: int, also: Sequence[str] = ()) -> None:
+        names, main = self._matrix_of(dataset, fields, max_values, "intent_field", ())
+        more, rest = self._matrix_of(dataset, also, max_values, "intent_also", names)
+        self.names, self.n_main = names + more, len(names)
+        self.matrix = hstack([main, rest]).tocsr()
+        bare = int((np.diff(main.tocsr().indptr)[1:] == 0).sum())
+        if fields and bare:
+            getLogger().warning(f"{bare} of {dataset.item_num - 1} items have none of the attributes of intent_field.")
+
+    @staticmethod
+    def _matrix_of(
+        dataset: Any, fields: Sequence[str], max_values: int, option: str, taken: Sequence[str]
+    ) -> tuple[list[str], csr_matrix]:
         pairs: list[tuple[int, str]] = []
         for field in fields:
-            for item, words in enumerate(_tokens(dataset, field, "intent_field")):
-                pairs.extend((item, word) for word in dict.fromkeys(words))
+            values = _tokens(dataset, field, option)
+            distinct = {word for words in values for word in words}
+            # A few cells of a column of years may hold something else; they count as empty then.
+            years = 0 < len(distinct) < 10 * sum(bool(_YEAR.fullmatch(word)) for word in distinct) / 9
+            for item, words in enumerate(values):
+                said = [f"{word[:3]}0s" for word in words if _YEAR.fullmatch(word)] if years else words
+                pairs.extend((item, word) for word in dict.fromkeys(said) if word not in taken)
         counts: dict[str, int] = {}
         for _, word in pairs:
             counts[word] = counts.get(word, 0) + 1
-        self.names = sorted(counts, key=lambda word: (-counts[word], word))[:max_values]
+        names = sorted(counts, key=lambda word: (-counts[word], word))[:max_values]
         if len(counts) > max_values:
             getLogger().info(
-                f"intent_field has {len(counts)} values; the {max_values} most frequent are used (intent_max_values)."
+                f"{option} has {len(counts)} values; the {max_values} most frequent are used (intent_max_values)."
             )
-        code = {word: index for index, word in enumerate(self.names)}
+        code = {word: index for index, word in enumerate(names)}
         kept = [(item, code[word]) for item, word in pairs if word in code]
         rows, columns = np.array(kept, dtype=np.int64).reshape(-1, 2).T
-        self.matrix = csr_matrix(
-            (np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(dataset.item_num, len(self.names))
+        matrix = csr_matrix(
+            (np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(dataset.item_num, len(names))
         )
-        self.matrix.data[:] = 1.0  # the same word in two fields counts once
-        bare = int((np.diff(self.matrix.indptr)[1:] == 0).sum())
-        if fields and bare:
-            getLogger().warning(f"{bare} of {dataset.item_num - 1} items have none of the attributes of intent_field.")
+        matrix.data[:] = 1.0  # the same word in two fields counts once
+        return names, matrix
 
     def __len__(self) -> int:
         return len(self.names)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from recbole_instructrec.model.intent import Intent
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 
@@ -36,15 +37,14 @@ class Said(NamedTuple):
         Numbers of the distinct instructions, ``[n_instructions]``.
     vectors : Tensor or None
         h(x), ``[n_instructions, size]``; None when no row says anything.
-    intent : Tensor or None
-        Logits of the attributes asked for, ``[n_instructions, n_attributes]``;
-        None without an intent head.
+    intent : Intent or None
+        What they ask for; None without attributes to ask for.
     """
 
     line: torch.Tensor
     numbers: torch.Tensor
     vectors: torch.Tensor | None = None
-    intent: torch.Tensor | None = None
+    intent: Intent | None = None
 
 
 class FrozenInstructions(nn.Module):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,13 @@ from recbole_instructrec.model.instructions import (
     Said,
     TunedInstructions,
 )
-from recbole_instructrec.model.intent import IntentHead
+from recbole_instructrec.model.intent import Intent, IntentScores, SentenceIntent, Wishes, intent_loss
+from recbole_instructrec.model.intent_reader import Lessons
 from recbole_instructrec.model.items import ItemTable, read_item_vectors, whiten
 from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
 from recbole_instructrec.model.match import TextMatch
+from recbole_instructrec.model.read_intents import ReadIntents
+from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 
 # Finite, because minus infinity times a gradient of zero is not a number.
@@ -98,7 +101,9 @@ class InstructRec(SequentialRecommender):
         self.fusion = Fusion(size, config["n_heads"], config["hidden_dropout_prob"])
         self.instructions: FrozenInstructions | TunedInstructions | BiLSTMInstructions | None = None
         self.summary: InstructionSummary | None = None
-        self.intent: IntentHead | None = None
+        self.intent: ReadIntents | SentenceIntent | None = None
+        self.answers: IntentScores | None = None
+        self._wishes: Wishes | None = None
         self.match: TextMatch | None = None
         if len(dataset.instructions) > 1:
             self._build_instruction_side(config, dataset, text_encoder, texts, has_text)
@@ -151,19 +156,30 @@ class InstructRec(SequentialRecommender):
         elif tuning == "full":
             if encoder.encoder is None:
                 raise ValueError("encoder_tuning: full needs the encoder's weights, and only cached vectors are here.")
-            self.instructions = TunedInstructions(encoder.encoder, bank.texts)
+            # Another copy of the transformer: what is asked for is read with the weights as they came.
+            tuned = TransformerEncoder(config["text_encoder"], config["max_text_tokens"])
+            self.instructions = TunedInstructions(tuned, bank.texts)
         else:
             raise ValueError(f"encoder_tuning must be frozen or full, not {tuning!r}.")
         width = self.instructions.size
         self.summary = InstructionSummary(width, size, config["instruction_tokens"])
         if len(dataset.attributes):
-            self.intent = IntentHead(width, dataset.attributes.matrix, size)
-            asked = torch.zeros(len(bank), len(dataset.attributes))
-            for number, attributes in enumerate(bank.asked):
-                asked[number, list(attributes or ())] = 1.0
-            self.register_buffer("asked", asked, persistent=False)
-            known = torch.tensor([attributes is not None for attributes in bank.asked])
-            self.register_buffer("asked_known", known, persistent=False)
+            self.answers = IntentScores(dataset.attributes.matrix, dataset.attributes.n_main)
+            if kind == "transformer":
+                assert encoder is not None
+                others = [text for text in dataset.item_names if text]
+                self.intent = ReadIntents(
+                    encoder,
+                    bank.texts,
+                    dataset.attributes.names,
+                    dataset.templates,
+                    others,
+                    Lessons(texts=config["intent_texts"]),
+                    bool(config["show_progress"]),
+                )
+            else:
+                self.intent = SentenceIntent(width, len(dataset.attributes), size)
+                self._wishes = Wishes.of(bank.asked, len(dataset.attributes))
         if has_text.any():
             self.match = TextMatch(width, texts, has_text, config["item_text_size"], kind == "transformer")
 
@@ -260,9 +276,9 @@ class InstructRec(SequentialRecommender):
         if said.vectors is not None:
             if self.match is not None:
                 extra = self.match(said.vectors).float()
-            if self.intent is not None and said.intent is not None:
-                wanted = self.intent.item_scores(said.intent).float()
-                extra = extra + wanted if len(extra) else wanted
+            if self.answers is not None and said.intent is not None:
+                answer = self.answers(said.intent).float()
+                extra = extra + answer if len(extra) else answer
             # An instruction side without attributes and without item texts works through the fusion alone.
             line = line if len(extra) else torch.full_like(line, -1)
         if self.repeat is None:
@@ -281,6 +297,8 @@ class InstructRec(SequentialRecommender):
         if not len(distinct):
             return Said(line, distinct)
         vectors = self.instructions(distinct)
+        if isinstance(self.intent, ReadIntents):
+            return Said(line, distinct, vectors, self.intent(distinct))
         return Said(line, distinct, vectors, None if self.intent is None else self.intent(vectors))
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
@@ -317,9 +335,10 @@ class InstructRec(SequentialRecommender):
         scores = self.scores(state, table, said, context, seen)
         first = self._first_seen(scores.seen, torch.cat([earlier, items], dim=1), row)
         loss = softmax_cross_entropy(scores, target, first, self.loss_chunk)
-        if self.intent is not None and said.intent is not None:
-            asked = self.intent.loss(said.intent, self.asked[said.numbers], self.asked_known[said.numbers])
-            loss = loss + self.intent_weight * asked
+        if self._wishes is not None and said.intent is not None:
+            wishes = self._wishes.take(said.numbers.to(self._wishes.degree.device))
+            wishes = Wishes(*[values.to(target.device) for values in wishes])
+            loss = loss + self.intent_weight * intent_loss(said.intent, wishes)
         return loss
 
     @staticmethod
@@ -357,14 +376,59 @@ class InstructRec(SequentialRecommender):
         before = torch.arange(items.shape[1], device=items.device) < skipped.unsqueeze(1)
         return items * before, read, length - skipped
 
-    def _request(self, interaction: Any) -> Scores:
+    @torch.no_grad()
+    def hear(self, texts: Sequence[str]) -> Said:
+        """What n requests say in words of any kind; white space alone says nothing.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            One a request.
+
+        Returns
+        -------
+        Said
+            For :meth:`request`.
+        """
+        said = [" ".join(text.split()) for text in texts]
+        distinct = {text: line for line, text in enumerate(dict.fromkeys(text for text in said if text))}
+        line = torch.tensor([distinct.get(text, -1) for text in said], device=self.device)
+        if self.instructions is None or not distinct:
+            return Said(torch.full_like(line, -1), line[:0])
+        words = list(distinct)
+        vectors = self.instructions.encode(words).to(self.device)
+        intent: Intent | None = None
+        if isinstance(self.intent, ReadIntents):
+            intent = self.intent.read(words)[0]
+        elif self.intent is not None:
+            intent = self.intent(vectors)
+        return Said(line, torch.zeros(len(words), dtype=torch.long, device=self.device), vectors, intent)
+
+    def request(self, interaction: Any, said: Said) -> Scores:
+        """Scores of n requests: evaluation rows, and what their users say.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Evaluation rows (item list and its length), ``[n, ...]``.
+        said : Said
+            From :meth:`hear`.
+
+        Returns
+        -------
+        Scores
+            For :func:`~recbole_instructrec.model.losses.all_scores`.
+        """
         earlier, items, length = self._latest(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         table = self.items()
         state = self.behaviour(items, table)[torch.arange(len(items), device=items.device), length]
-        numbers = interaction[INSTRUCTION] if INSTRUCTION in interaction else torch.zeros_like(length)
-        said = self._read(numbers)
         context = interaction[CONTEXT] if self.context is not None and CONTEXT in interaction else None
         return self.scores(state, table, said, context, torch.cat([earlier, items], dim=1))
+
+    def _request(self, interaction: Any) -> Scores:
+        length = interaction[self.ITEM_SEQ_LEN]
+        numbers = interaction[INSTRUCTION] if INSTRUCTION in interaction else torch.zeros_like(length)
+        return self.request(interaction, self._read(numbers))
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:

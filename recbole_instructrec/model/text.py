@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from logging import getLogger
@@ -266,22 +267,57 @@ class TransformerEncoder:
         ndarray
             float32, ``[n_texts, size]``, each of length 1.
         """
+        result = np.zeros((len(texts), self.size), dtype=np.float32)
+        for part, states, mask in self._batches(texts, batch_size, progress):
+            result[part] = self.pool(states, mask).float().cpu().numpy()
+        return result
+
+    @torch.no_grad()
+    def token_states(self, texts: list[str], batch_size: int = 64, progress: bool = True) -> list[torch.Tensor]:
+        """States of the tokens of texts: of the layer at two thirds of the depth, and of the last, side by side.
+
+        Middle layers tell better how words belong together (what a "not" refers
+        to), the last one what they mean.
+
+        Parameters
+        ----------
+        texts, batch_size, progress
+            As in :meth:`encode`.
+
+        Returns
+        -------
+        list of Tensor
+            float16, ``[n_tokens, 2 * size]`` for each text, the tokenizer's special tokens among them.
+
+        References
+        ----------
+        Tenney et al., BERT Rediscovers the Classical NLP Pipeline, ACL 2019.
+        """
+        result: list[torch.Tensor] = [torch.zeros(0)] * len(texts)
+        for part, layers, mask in self._batches(texts, batch_size, progress, all_layers=True):
+            states = torch.cat([layers[round(2 * (len(layers) - 1) / 3)], layers[-1]], dim=-1).half().cpu()
+            for index, row, length in zip(part, states, mask.sum(1).tolist(), strict=True):
+                result[index] = row[:length].clone()
+        return result
+
+    def _batches(
+        self, texts: list[str], batch_size: int, progress: bool, all_layers: bool = False
+    ) -> Iterator[tuple[list[int], Any, torch.Tensor]]:
+        """Which texts, the states of their tokens (of all layers) and the mask; the long texts together."""
         cut = sum(len(text) > _MAX_CHARACTERS for text in texts)
         if cut:
             getLogger().warning(f"{cut} texts are longer than {_MAX_CHARACTERS} characters and were cut.")
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        result = np.zeros((len(texts), self.size), dtype=np.float32)
         model = self.model.eval()
         device = next(model.parameters()).device
         bar = tqdm(total=len(texts), desc="Encode texts", ncols=100, disable=not progress or len(texts) < 256)
         for begin in range(0, len(order), batch_size):
             part = order[begin : begin + batch_size]
             ids, mask = (tensor.to(device) for tensor in self.tokenize([texts[i] for i in part]))
-            states = model(input_ids=ids, attention_mask=mask).last_hidden_state
-            result[part] = self.pool(states, mask).float().cpu().numpy()
+            out = model(input_ids=ids, attention_mask=mask, output_hidden_states=all_layers)
+            yield part, out.hidden_states if all_layers else out.last_hidden_state, mask
             bar.update(len(part))
         bar.close()
-        return result
 
 
 def reads_left_to_right(config: Any) -> bool:

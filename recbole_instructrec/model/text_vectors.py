@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from recbole_instructrec.model.text import EncoderNotFound, TransformerEncoder
 from recbole_instructrec.model.text_cache import TextCache, default_folder
@@ -33,7 +34,7 @@ class FrozenTextEncoder:
     def __init__(self, name: str, max_tokens: int, cache_dir: str | None = None, progress: bool = True) -> None:
         self._progress = progress
         label = f"{name}-{max_tokens}"  # the same text cut elsewhere has another vector
-        folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
+        folder = self.folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
         self._missing: EncoderNotFound | None = None
         try:
             self.encoder: TransformerEncoder | None = TransformerEncoder(name, max_tokens)
@@ -61,10 +62,17 @@ class FrozenTextEncoder:
         """Vectors of texts, float32, ``[n_texts, size]``."""
         return self.cache.vectors(texts, self._encode, self.size)
 
+    def token_states(self, texts: list[str]) -> list[torch.Tensor]:
+        """States of the tokens of texts, float16, ``[n_tokens, 2 * size]`` each; these are not kept on disk."""
+        return self._weights(texts).token_states(texts, progress=self._progress)
+
     def _encode(self, texts: list[str]) -> np.ndarray:
+        return self._weights(texts).encode(texts, progress=self._progress)
+
+    def _weights(self, texts: list[str]) -> TransformerEncoder:
         if self.encoder is None:
             raise EncoderNotFound(
                 f"{len(texts)} texts are not in the cache {self.cache.file} (such as {texts[0][:60]!r}). "
                 f"{self._missing}"
             )
-        return self.encoder.encode(texts, progress=self._progress)
+        return self.encoder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from recbole_instructrec.data.instructions.wish import Wish
+
 
 class InstructionError(ValueError):
     """An instruction source cannot be had from this data set."""
@@ -14,27 +16,26 @@ class InstructionBank:
     ----------
     texts : list of str
         Number 0 is the empty instruction.
-    asked : list of tuple of int or None
-        Attribute numbers that each text asks for; None where it is not known
-        (a real text).
+    asked : list of Wish or None
+        What each text asks for; None where it is not known (a real text).
     """
 
     def __init__(self) -> None:
         self.texts: list[str] = [""]
-        self.asked: list[tuple[int, ...] | None] = [()]
+        self.asked: list[Wish | None] = [Wish()]
         self._number: dict[str, int] = {"": 0}
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def add(self, text: str, asked: tuple[int, ...] | None) -> int:
+    def add(self, text: str, asked: Wish | None) -> int:
         """Number of a text; white space alone is the empty instruction.
 
         Parameters
         ----------
         text : str
             Any text, any language.
-        asked : tuple of int or None
+        asked : Wish or None
             What it asks for, if that is known.
 
         Returns

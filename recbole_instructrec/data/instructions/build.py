@@ -14,7 +14,7 @@ from recbole_instructrec.data.instructions.file import FileSource, read_instruct
 from recbole_instructrec.data.instructions.history import HistorySource
 from recbole_instructrec.data.instructions.intent import IntentSource
 from recbole_instructrec.data.instructions.source import NoInstruction, Source
-from recbole_instructrec.data.instructions.words import Templates
+from recbole_instructrec.data.instructions.wish import KINDS
 from recbole_instructrec.options import listed
 
 SOURCES = ("none", "history", "intent", "file", "shuffled")
@@ -66,6 +66,20 @@ def wanted_sources(config: Any) -> set[str]:
     return wanted | {"intent", "file"} if "shuffled" in wanted else wanted
 
 
+def _kinds(shares: Any) -> dict[str, float]:
+    """``instruction_kinds``, checked."""
+    if not isinstance(shares, Mapping) or not any(shares.values()):
+        raise InstructionError("instruction_kinds: shares of the kinds of requests are expected, not all 0.")
+    for kind, share in shares.items():
+        if kind not in KINDS:
+            raise InstructionError(f"instruction_kinds: {kind!r} is unknown; use {', '.join(KINDS)}.")
+        if not isinstance(share, (int, float)) or share < 0:
+            raise InstructionError(
+                f"instruction_kinds: the share of {kind!r} must be a number of at least 0, not {share!r}."
+            )
+    return dict(shares)
+
+
 def build_sources(dataset: Any, history: History) -> tuple[InstructionBank, dict[str, Source]]:
     """The sources that are wanted and that a data set can give.
 
@@ -87,15 +101,17 @@ def build_sources(dataset: Any, history: History) -> tuple[InstructionBank, dict
         When an option asks for a source that this data set cannot give.
     """
     config = dataset.config
-    templates = Templates(listed(config["instruction_language"]))
+    templates = dataset.templates
     seed = config["instruction_seed"]
     bank = InstructionBank()
     sources: dict[str, Source] = {"none": NoInstruction()}
     attributes, titles = dataset.attributes, dataset.item_texts
     wanted = wanted_sources(config)
-    if len(attributes) and "intent" in wanted:
-        sources["intent"] = IntentSource(bank, attributes, history, templates, seed)
-    if (len(attributes) or any(titles)) and "history" in wanted:
+    if attributes.n_main and "intent" in wanted:
+        sources["intent"] = IntentSource(
+            bank, attributes, history, templates, seed, _kinds(config["instruction_kinds"])
+        )
+    if (attributes.n_main or any(titles)) and "history" in wanted:
         sources["history"] = HistorySource(
             bank, attributes, titles, history, templates, seed, config["instruction_history_length"]
         )

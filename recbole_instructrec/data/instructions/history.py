@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions.bank import InstructionBank
 from recbole_instructrec.data.instructions.source import Fixed
+from recbole_instructrec.data.instructions.wish import Wish
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.data.items import Attributes
 
@@ -46,8 +47,8 @@ class HistorySource:
         last: int,
     ) -> None:
         self._fixed = Fixed(len(history), seed + 1)
-        if len(attributes):
-            first, second = favourites(attributes.matrix, history, last)
+        if attributes.n_main:
+            first, second = favourites(attributes.matrix[:, : attributes.n_main], history, last)
             kinds, self._kind = np.unique(np.stack([first, second]), axis=1, return_inverse=True)
             self._kind = self._kind.reshape(-1)
             said = [
@@ -67,7 +68,7 @@ class HistorySource:
             texts = [[] if which is None else templates.texts(which[0], part, which[1]) for which in said]
             width = max(map(len, texts), default=0) or 1
             self._table[part] = np.array(
-                [[bank.add(text, ()) for text in row] or [0] * width for row in texts], dtype=np.int64
+                [[bank.add(text, Wish()) for text in row] or [0] * width for row in texts], dtype=np.int64
             ).reshape(len(said), width)
 
     def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:

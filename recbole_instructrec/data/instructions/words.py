@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import yaml
 
 from recbole_instructrec.data.instructions.bank import InstructionError
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
+_DECADE = re.compile(r"\d{2}(\d)0s")
+_DECADES = {
+    "1": "tens",
+    "2": "twenties",
+    "3": "thirties",
+    "4": "forties",
+    "5": "fifties",
+    "6": "sixties",
+    "7": "seventies",
+    "8": "eighties",
+    "9": "nineties",
+}
+
+# Share of training wordings that are put together from clauses; the others are whole templates.
+_COMPOSED = 0.75
 
 
 class Templates:
@@ -27,25 +46,28 @@ class Templates:
     """
 
     def __init__(self, languages: Sequence[str]) -> None:
-        self._languages = []
+        self._languages: list[dict[str, Any]] = []
+        content = []
         for language in languages:
             file = TEMPLATES / f"{language}.yaml"
             if not file.is_file():
                 known = ", ".join(sorted(path.stem for path in TEMPLATES.glob("*.yaml")))
                 raise InstructionError(f"instruction_language: there are no templates for {language!r}, only {known}.")
-            self._languages.append(yaml.safe_load(file.read_text(encoding="utf-8")))
+            content.append(file.read_bytes())
+            self._languages.append(yaml.safe_load(content[-1].decode("utf-8")))
+        self.fingerprint = hashlib.sha256(b"\n".join(content)).hexdigest()
 
     def texts(self, kind: str, part: str, values: Sequence[str]) -> list[str]:
-        """Every template of a kind filled with the given values.
+        """Every whole template of a kind filled with the given values.
 
         Parameters
         ----------
-        kind : {"intent", "history", "history_single", "history_title"}
-            Which templates.
-        part : {"train", "held_out"}
-            Words of training, or words kept for evaluation.
+        kind : str
+            One of :data:`wish.KINDS`, or history, history_single, history_title.
+        part : {"train", "dev", "held_out"}
+            Words of training, words to choose by, or words kept for evaluation.
         values : sequence of str
-            For ``{a}`` and ``{b}``.
+            For ``{a}``, ``{b}`` and ``{c}``.
 
         Returns
         -------
@@ -54,7 +76,106 @@ class Templates:
         """
         filled: list[str] = []
         for language in self._languages:
-            said = [language.get("values", {}).get(value, value) for value in values]
-            names = dict(zip("ab", said, strict=False))
+            said = [language.get("values", {}).get(value.lower(), value) for value in values]
+            names = dict(zip("abc", said, strict=False))
             filled.extend(template.format(**names) for template in language[kind][part])
         return filled
+
+    def compose(self, kind: str, values: Sequence[str], rng: np.random.Generator) -> str:
+        """One training wording of a request: a whole template, or clauses put together; values in other words, too.
+
+        Parameters
+        ----------
+        kind : str
+            One of :data:`wish.KINDS`.
+        values : sequence of str
+            For ``{a}``, ``{b}`` and ``{c}``.
+        rng : Generator
+            Draws the words.
+
+        Returns
+        -------
+        str
+            The request.
+        """
+        words = _Words(self._languages[rng.integers(len(self._languages))], rng)
+        said = [words.value(value) for value in values]
+        if rng.random() >= _COMPOSED:
+            return words.pick(words.language[kind]["train"]).format(**dict(zip("abc", said, strict=False)))
+        text = getattr(words, kind)(*said)
+        # Other sentences stand around a request, and ask for nothing.
+        while words.chance(0.3):
+            text = words.join(text, words.part("asides"))
+        return words.finish(text)
+
+
+class _Words:
+    """Clauses of one language put together; a method for each kind of request."""
+
+    def __init__(self, language: dict[str, Any], rng: np.random.Generator) -> None:
+        self.language, self.rng = language, rng
+        self._clauses = language["clauses"]
+
+    def pick(self, options: Sequence[str]) -> str:
+        return options[self.rng.integers(len(options))]
+
+    def chance(self, share: float) -> bool:
+        return bool(self.rng.random() < share)
+
+    def part(self, name: str, **slots: str) -> str:
+        return self.pick(self._clauses[name]).format(**slots)
+
+    def value(self, value: str) -> str:
+        """A value in one of the ways it is said."""
+        usual = self.language.get("values", {}).get(value.lower(), value)
+        if self.chance(0.4):
+            return usual
+        ways = [usual, usual.lower(), *self.language.get("phrases", {}).get(value.lower(), [])]
+        decade = _DECADE.fullmatch(value)
+        if decade:
+            ways += [value[2:], _DECADES.get(decade.group(1), value)]
+        return self.pick(ways)
+
+    def finish(self, text: str) -> str:
+        if self.chance(0.5):
+            text = text[0].upper() + text[1:]
+        return text + "." if text[-1].isalnum() and text.isascii() and self.chance(0.4) else text
+
+    def join(self, first: str, second: str, swap: float = 0.4) -> str:
+        if self.chance(swap):
+            first, second = second, first
+        return self.part("joints", x=first, y=second)
+
+    def intent(self, a: str) -> str:
+        return self.part("want", a=a)
+
+    def avoid(self, a: str) -> str:
+        return self.part("avoid", a=a)
+
+    def both(self, a: str, b: str) -> str:
+        return self.part("want", a=self.part("pair", a=a, b=b))
+
+    def but_not(self, wanted: str, b: str) -> str:
+        way = self.rng.random()
+        if way < 0.6:
+            return self.join(self.part("want", a=wanted), self.part("avoid", a=b))
+        if way < 0.75:
+            return self.part("contrast", a=wanted, b=b)
+        return self.part("want", a=f"{wanted} {self.pick(self._clauses['but'])} {b}")
+
+    def both_but_not(self, a: str, b: str, c: str) -> str:
+        return self.but_not(self.part("pair", a=a, b=b), c)
+
+    def neither(self, a: str, b: str) -> str:
+        if self.chance(0.5):
+            return self.part("avoid", a=self.part("either", a=a, b=b))
+        return self.part("either_of", a=a, b=b, x=self.part("avoid", a=a), y=self.part("avoid", a=b))
+
+    def little(self, a: str) -> str:
+        return self._sometimes_wanted(self.part("little", a=a))
+
+    def only(self, a: str) -> str:
+        return self._sometimes_wanted(self.part("only", a=a))
+
+    def _sometimes_wanted(self, text: str) -> str:
+        return self.part("want", a=text) if self.chance(0.3) else text

@@ -1,0 +1,115 @@
+"""Intents of instructions under a reader that is trained before the recommender."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from recbole_instructrec.data.instructions.words import Templates
+from recbole_instructrec.model.intent import Intent
+from recbole_instructrec.model.intent_reader import IntentReader, Lessons, reader_of
+from recbole_instructrec.model.text_cache import TextCache
+from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+
+
+class ReadIntents(nn.Module):
+    """What the texts of a data set ask for, read once by an :class:`IntentReader`.
+
+    The reader is a part of the model, so checkpoints hold it: it is trained, or
+    taken from disk, when it is first needed and no checkpoint has given it.
+
+    Parameters
+    ----------
+    encoder : FrozenTextEncoder
+        Gives the states of tokens.
+    texts : sequence of str
+        Instruction texts by number.
+    names : sequence of str
+        Attributes.
+    templates : Templates
+        Words that the reader learns from.
+    others : sequence of str
+        Texts that ask for nothing.
+    lessons : Lessons
+        How long the reader learns.
+    progress : bool
+        Whether bars are shown.
+    """
+
+    learned: torch.Tensor
+
+    def __init__(
+        self,
+        encoder: FrozenTextEncoder,
+        texts: Sequence[str],
+        names: Sequence[str],
+        templates: Templates,
+        others: Sequence[str],
+        lessons: Lessons,
+        progress: bool,
+    ) -> None:
+        super().__init__()
+        self._encoder, self._texts, self._progress = encoder, list(texts), progress
+        self._names, self._templates, self._others = list(names), templates, list(others)
+        self._lessons = lessons
+        self.reader = IntentReader(encoder.size, len(names)).eval().requires_grad_(False)
+        self.register_buffer("learned", torch.tensor(False))
+        self._read: torch.Tensor | None = None
+
+    def train(self, mode: bool = True) -> ReadIntents:
+        """The reader stays as it is: it is not trained with the recommender."""
+        super().train(mode)
+        self.reader.eval()
+        return self
+
+    def learn(self) -> None:
+        """Train the reader, or take it from disk, unless it has been loaded."""
+        if self.learned:
+            return
+        reader = reader_of(
+            self._encoder.fingerprint,
+            self._encoder.size,
+            self._encoder.token_states,
+            self._templates,
+            self._names,
+            self._others,
+            self._encoder.folder,
+            self._progress,
+            self._lessons,
+        )
+        self.reader.load_state_dict(reader.state_dict())
+        self.learned.fill_(True)
+
+    def forward(self, numbers: torch.Tensor) -> Intent:
+        """Intents of the data set's texts by their numbers, ``[n]``."""
+        if self._read is None:
+            self.learn()
+            parts = [self.reader.state_dict()[name].cpu().numpy().tobytes() for name in self.reader.state_dict()]
+            cache = TextCache(
+                self._encoder.folder,
+                "intents",
+                hashlib.sha256(b"".join([*parts, self._encoder.fingerprint.encode()])).hexdigest(),
+            )
+            width = 2 * len(self._names) + 3
+            flat = cache.vectors(self._texts, lambda texts: self.read(texts)[0].flat().cpu().numpy(), width)
+            self._read = torch.from_numpy(flat).to(self.learned.device)
+        return Intent.of(self._read[numbers])
+
+    @torch.no_grad()
+    def read(self, texts: list[str]) -> tuple[Intent, torch.Tensor]:
+        """Intents of any texts, and the attention of each attribute to their tokens ``[n, n_tokens, n_attributes]``."""
+        self.learn()
+        states = self._encoder.token_states(texts)
+        if len(texts) <= _TEXTS_AT_A_TIME:
+            return self.reader.read(states)
+        intents = [
+            self.reader.read(states[begin : begin + _TEXTS_AT_A_TIME])[0].flat()
+            for begin in range(0, len(texts), _TEXTS_AT_A_TIME)
+        ]
+        return Intent.of(torch.cat(intents)), torch.zeros(0)
+
+
+_TEXTS_AT_A_TIME = 256

@@ -1,0 +1,1 @@
+"""Does a trained model follow instructions: measures, not model code."""

@@ -1,0 +1,222 @@
+"""The axes of the steering benchmark: what is asked, and what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recbole_instructrec.data.instructions.wish import Wish
+from recbole_instructrec.data.instructions.words import Templates
+from recbole_instructrec.steering import measures
+from recbole_instructrec.steering.rankers import Ranker
+from recbole_instructrec.steering.requests import RequestMaker, Requests
+
+K = 10
+MODEL, PLAIN, FILTER, BOUND = "InstructRec", "un-instructed", "un-instructed + hard filter", "reader without error"
+
+
+@dataclass
+class Line:
+    """One figure: an axis, the wording, the measure, and its value for each ranker."""
+
+    axis: str
+    wording: str
+    measure: str
+    values: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class Steering:
+    """Runs the axes on one trained model.
+
+    Parameters
+    ----------
+    rankers : dict of str to Ranker
+        By name; :data:`MODEL` and :data:`PLAIN` are among them.
+    maker : RequestMaker
+        Draws the requests.
+    templates : dict of str to Templates
+        By language; ``en`` is among them.
+    progress : callable
+        Is told the name of each axis as it begins.
+    """
+
+    def __init__(
+        self,
+        rankers: dict[str, Ranker],
+        maker: RequestMaker,
+        templates: dict[str, Templates],
+        progress: Callable[[str], Any] = lambda axis: None,
+    ) -> None:
+        self.rankers, self.maker, self.templates, self.progress = rankers, maker, templates, progress
+        self.lines: list[Line] = []
+        self._has, self._target = maker.has, maker.target
+        every = Requests(np.arange(len(self._target)), [""] * len(self._target), [Wish()] * len(self._target))
+        self._every = every
+        self._plain_lists = measures.top(rankers[PLAIN](every), K)
+
+    def run(self) -> list[Line]:
+        """All axes, in the order of the table."""
+        for axis in (
+            self.ask,
+            self.ask_anything,
+            self.avoid,
+            self.ask_and_avoid,
+            self.several,
+            self.degree,
+            self.paraphrase,
+            self.language,
+            self.control,
+            self.behaviour_kept,
+        ):
+            self.progress(axis.__name__.replace("_", " "))
+            axis()
+        return self.lines
+
+    def _add(self, axis: str, wording: str, measure: str, values: dict[str, np.ndarray]) -> None:
+        self.lines.append(Line(axis, wording, measure, {name: measures.mean(found) for name, found in values.items()}))
+
+    def _ndcg(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return measures.ndcg(measures.rank_of(scores, self._target[rows]), K)
+
+    def _measure(self, axis: str, wording: str, requests: Requests, share: str, names: list[str] | None = None) -> None:
+        """Share of the (first) attribute and NDCG of the target for the rankers."""
+        attribute = np.array([(wish.want or wish.avoid)[0] for wish in requests.wishes])
+        shares, gains = {}, {}
+        for name in names or self.rankers:
+            if name == BOUND and not all(wish.want and not wish.avoid for wish in requests.wishes):
+                continue
+            scores = self.rankers[name](requests)
+            shares[name] = measures.share(measures.top(scores, K), attribute, self._has)
+            gains[name] = self._ndcg(scores, requests.rows)
+        self._add(axis, wording, share, shares)
+        self._add(axis, wording, f"NDCG@{K} of the target", gains)
+
+    def _say(self, kind: str, rows: np.ndarray, values: list[tuple[int, ...]], part: str = "held_out") -> Requests:
+        return self.maker.say(kind, rows, values, self.templates["en"], part)
+
+    # --- axes --------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """Ask for one attribute of the target."""
+        requests = self._say("intent", *self.maker.of_target("intent"))
+        self._measure("ask for an attribute", "held out", requests, f"share in the top {K}")
+
+    def ask_anything(self) -> None:
+        """Ask for any attribute, whatever the target is."""
+        requests = self._say("intent", *self.maker.any_attribute())
+        attribute = np.array([wish.want[0] for wish in requests.wishes])
+        values = {
+            name: measures.share(measures.top(ranker(requests), K), attribute, self._has)
+            for name, ranker in self.rankers.items()
+            if name != BOUND
+        }
+        self._add("ask for any attribute", "held out", f"share in the top {K}", values)
+
+    def avoid(self) -> None:
+        """Avoid what the un-instructed list has most of."""
+        avoided = self.maker.avoidable(self._plain_lists)
+        rows = np.flatnonzero(avoided >= 0)
+        requests = self._say("avoid", rows, [(int(avoided[row]),) for row in rows])
+        self._measure("avoid an attribute", "held out", requests, f"share left in the top {K}")
+
+    def ask_and_avoid(self) -> None:
+        """The target is in the list when its attribute is asked for, and not when that is to be avoided."""
+        rows, values = self.maker.of_target("intent")
+        asked, avoided = self._say("intent", rows, values), self._say("avoid", rows, values)
+        found = {}
+        for name, ranker in self.rankers.items():
+            if name == BOUND:
+                continue
+            hit = measures.rank_of(ranker(asked), self._target[rows]) <= K
+            hit_though_avoided = measures.rank_of(ranker(avoided), self._target[rows]) <= K
+            found[name] = (hit & ~hit_though_avoided).astype(float)
+        self._add("ask, then avoid", "held out", f"hit in {K} when asked and none when avoided", found)
+
+    def several(self) -> None:
+        """Two wishes at once, and wishes with an exception."""
+        avoided = self.maker.avoidable(self._plain_lists)
+        for kind, said in (
+            ("both", "two wishes"),
+            ("but_not", "a wish with an exception"),
+            ("both_but_not", "two wishes with an exception"),
+        ):
+            requests = self._say(kind, *self.maker.of_target(kind, avoided if "but_not" in kind else None))
+            shares, gains = {}, {}
+            for name, ranker in self.rankers.items():
+                if name == BOUND:
+                    continue
+                scores = ranker(requests)
+                shares[name] = measures.satisfied(measures.top(scores, K), requests.wishes, self._has)
+                gains[name] = self._ndcg(scores, requests.rows)
+            self._add(said, "held out", f"share of the top {K} that fits in full", shares)
+            self._add(said, "held out", f"NDCG@{K} of the target", gains)
+
+    def degree(self) -> None:
+        """A bit more, more, only: the share rises."""
+        rows, values = self.maker.any_attribute()
+        attribute = np.array([value[0] for value in values])
+        steps = []
+        for kind, said in (("", "nothing"), ("little", "a bit more"), ("intent", "more"), ("only", "only")):
+            requests = self._say(kind, rows, values) if kind else self._every.take(rows)
+            lists = measures.top(self.rankers[MODEL](requests), K)
+            steps.append(measures.share(lists, attribute, self._has))
+            self._add("degree", "held out", f"share in the top {K}, told: {said}", {MODEL: steps[-1]})
+        rises = np.all(np.diff(np.stack(steps), axis=0) >= 0, axis=0)
+        self._add("degree", "held out", "rows in which no step falls", {MODEL: rises.astype(float)})
+
+    def paraphrase(self) -> None:
+        """The same requests in training words, held-out words, and words other than the attribute's own."""
+        rows, values = self.maker.of_target("intent")
+        other, places = self.maker.paraphrase(rows, values)
+        if not len(other):
+            return
+        same_rows, same_values = rows[places], [values[place] for place in places]
+        for wording, requests in (
+            ("training words", self._say("intent", same_rows, same_values, "train")),
+            ("held out", self._say("intent", same_rows, same_values)),
+            ("without the attribute's own words", other),
+        ):
+            self._measure("paraphrase", wording, requests, f"share in the top {K}")
+        avoided = self.maker.avoidable(self._plain_lists)
+        rows = np.flatnonzero(avoided >= 0)
+        for wording, part in (("training words", "train"), ("held out", "held_out")):
+            requests = self._say("avoid", rows, [(int(avoided[row]),) for row in rows], part)
+            self._measure("paraphrase, avoid", wording, requests, f"share left in the top {K}", [MODEL])
+
+    def language(self) -> None:
+        """The same requests in every language that there are templates for."""
+        rows, values = self.maker.of_target("intent")
+        avoided = self.maker.avoidable(self._plain_lists)
+        avoid_rows = np.flatnonzero(avoided >= 0)
+        for language, templates in self.templates.items():
+            asked = self.maker.say("intent", rows, values, templates, "held_out")
+            self._measure("language, ask", language, asked, f"share in the top {K}", [MODEL])
+            without = self.maker.say(
+                "avoid", avoid_rows, [(int(avoided[row]),) for row in avoid_rows], templates, "held_out"
+            )
+            self._measure("language, avoid", language, without, f"share left in the top {K}", [MODEL])
+
+    def control(self) -> None:
+        """Another user's request, and an empty one."""
+        requests = self._say("intent", *self.maker.of_target("intent"))
+        moved = np.roll(np.arange(len(requests)), 1)
+        shuffled = Requests(requests.rows, [requests.texts[i] for i in moved], [requests.wishes[i] for i in moved])
+        empty = Requests(requests.rows, [" "] * len(requests), [Wish()] * len(requests))
+        plain = self._ndcg(self.rankers[PLAIN](requests), requests.rows)
+        for said, changed in (("another user's request", shuffled), ("an empty request", empty)):
+            gains = self._ndcg(self.rankers[MODEL](changed), requests.rows)
+            self._add("control", said, f"NDCG@{K} of the target", {MODEL: gains, PLAIN: plain})
+
+    def behaviour_kept(self) -> None:
+        """Among the items that have the attribute, does the user's taste still count?"""
+        requests = self._say("intent", *self.maker.of_target("intent"))
+        attribute = np.array([wish.want[0] for wish in requests.wishes])
+        gains = {}
+        for name in (MODEL, PLAIN):
+            scores = self.rankers[name](requests).copy()
+            scores[~self._has[:, attribute].T] = -np.inf
+            gains[name] = self._ndcg(scores, requests.rows)
+        self._add("behaviour kept", "held out", f"NDCG@{K} among the items that have the attribute", gains)

@@ -1,0 +1,51 @@
+"""How well ranked lists follow requests. Formulas are in docs/steering.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from recbole_instructrec.data.instructions.wish import Wish
+
+
+def top(scores: np.ndarray, k: int) -> np.ndarray:
+    """The k items with the highest scores, best first, ``[n, k]``; of equal ones the lower number first."""
+    if scores.shape[1] <= k:
+        return np.argsort(-scores, axis=1, kind="stable")
+    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    best.sort(axis=1)
+    order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
+    return np.take_along_axis(best, order, 1)
+
+
+def rank_of(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Place of each target in its row's ranking, 1 for the first, ``[n]``; ties count half."""
+    own = np.take_along_axis(scores, target[:, None], 1)
+    return 1.0 + (scores > own).sum(1) + 0.5 * ((scores == own).sum(1) - 1)
+
+
+def ndcg(rank: np.ndarray, k: int) -> np.ndarray:
+    """NDCG at k of one relevant item: ``1 / log2(1 + rank)`` within the first k, else 0, ``[n]``."""
+    return np.where(rank <= k, 1.0 / np.log2(1.0 + rank), 0.0)
+
+
+def share(lists: np.ndarray, attribute: np.ndarray, has: np.ndarray) -> np.ndarray:
+    """Share of each list that has its row's attribute, ``[n]``."""
+    return has[lists, attribute[:, None]].mean(1)
+
+
+def satisfied(lists: np.ndarray, wishes: Sequence[Wish], has: np.ndarray) -> np.ndarray:
+    """Share of each list that has all that is wanted and nothing that is avoided, ``[n]``."""
+    result = np.zeros(len(lists))
+    for row, (items, wish) in enumerate(zip(lists, wishes, strict=True)):
+        good = has[items][:, list(wish.want)].all(1) & ~has[items][:, list(wish.avoid)].any(1)
+        result[row] = good.mean()
+    return result
+
+
+def mean(values: np.ndarray) -> dict[str, float]:
+    """Mean, its standard error, and over how many rows."""
+    n = len(values)
+    error = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return {"value": float(np.mean(values)) if n else float("nan"), "error": error, "n": n}
