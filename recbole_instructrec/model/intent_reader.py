@@ -176,10 +176,13 @@ def make_requests(
         values = tuple(int(v) for v in rng.choice(len(names), sum(KINDS[kinds[kind]][:2]), replace=False))
         texts.append(templates.compose(kinds[kind], [names[v] for v in values], rng))
         wishes.append(wish_of(kinds[kind], values))
-    for _ in range(n // 20):  # to speak of what was chosen before is not to ask for it
-        pair = [names[v] for v in rng.choice(len(names), min(2, len(names)), replace=False)]
-        said = templates.texts("history" if len(pair) > 1 else "history_single", "train", pair)
-        texts.append(said[rng.integers(len(said))])
+    for number in range(n // 8):  # to speak of what was chosen before is not to ask for it
+        pair = [names[v] for v in rng.choice(len(names), min(1 + number % 2, len(names)), replace=False)]
+        if number % 4 == 0:
+            said = templates.texts("history" if len(pair) > 1 else "history_single", "train", pair)
+            texts.append(said[rng.integers(len(said))])
+        else:
+            texts.append(templates.compose("past", pair, rng))
         wishes.append(Wish())
     for other in rng.permutation(len(others))[: n // 40]:
         texts.append(others[other])

@@ -87,7 +87,7 @@ class Templates:
         Parameters
         ----------
         kind : str
-            One of :data:`wish.KINDS`.
+            One of :data:`wish.KINDS`, or ``past``: a sentence that asks for nothing.
         values : sequence of str
             For ``{a}``, ``{b}`` and ``{c}``.
         rng : Generator
@@ -100,7 +100,7 @@ class Templates:
         """
         words = _Words(self._languages[rng.integers(len(self._languages))], rng)
         said = [words.value(value) for value in values]
-        if rng.random() >= _COMPOSED:
+        if rng.random() >= _COMPOSED and kind in words.language:
             return words.pick(words.language[kind]["train"]).format(**dict(zip("abc", said, strict=False)))
         text = getattr(words, kind)(*said)
         # Other sentences stand around a request, and ask for nothing.
@@ -170,6 +170,13 @@ class _Words:
         if self.chance(0.5):
             return self.part("avoid", a=self.part("either", a=a, b=b))
         return self.part("either_of", a=a, b=b, x=self.part("avoid", a=a), y=self.part("avoid", a=b))
+
+    def past(self, a: str, b: str = "") -> str:
+        if not b:
+            return self.part("past", a=a)
+        if self.chance(0.6):
+            return self.part("past", a=self.part("pair", a=a, b=b))
+        return self.join(self.part("past", a=a), self.part("past", a=b))
 
     def little(self, a: str) -> str:
         return self._sometimes_wanted(self.part("little", a=a))
