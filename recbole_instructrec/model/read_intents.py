@@ -56,7 +56,7 @@ class ReadIntents(nn.Module):
         self._names, self._templates, self._others = list(names), templates, list(others)
         self._lessons = lessons
         self.reader = IntentReader(encoder.size, len(names)).eval().requires_grad_(False)
-        self.register_buffer("learned", torch.tensor(False))
+        self.register_buffer("learned", torch.tensor(0.0))
         self._read: torch.Tensor | None = None
 
     def train(self, mode: bool = True) -> ReadIntents:
@@ -81,7 +81,7 @@ class ReadIntents(nn.Module):
             self._lessons,
         )
         self.reader.load_state_dict(reader.state_dict())
-        self.learned.fill_(True)
+        self.learned.fill_(1.0)
 
     def forward(self, numbers: torch.Tensor) -> Intent:
         """Intents of the data set's texts by their numbers, ``[n]``."""

@@ -78,7 +78,7 @@ class IntentSource:
         rng = np.random.default_rng([seed, 1])
         self._tables = {
             kind: _Table(kind, attributes, counts, templates, bank, rng)
-            for kind in {"intent", "avoid", *self._kinds}  # rarer combinations fall back to the first two
+            for kind in dict.fromkeys(["intent", "avoid", *self._kinds])  # rarer ones fall back to the first two
         }
 
     def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
