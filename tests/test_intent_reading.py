@@ -92,7 +92,7 @@ def fake_states(texts):
 def test_reader_learns_signs_and_is_kept(tmp_path):
     names = ["Comedy", "Drama", "Horror"]
     templates = Templates(["en"])
-    lessons = Lessons(texts=1500, epochs=6)
+    lessons = Lessons(texts=3000, epochs=8)
     asked = []
 
     def states(texts):
@@ -103,7 +103,7 @@ def test_reader_learns_signs_and_is_kept(tmp_path):
     reader = reader_of("e", 8, states, templates, names, [], tmp_path, False, lessons)
     assert torch.equal(state, torch.random.get_rng_state())
     assert not any(p.requires_grad for p in reader.parameters()) and not reader.training
-    intent, attention = reader.read(fake_states(["no Horror please", "show me Comedy", "Drama, just not Comedy"]))
+    intent, attention = reader.read(fake_states(["no Horror please", "i would like Comedy", "Drama, just not Comedy"]))
     assert attention.shape[2] == 3 and torch.allclose(attention.sum(1), torch.ones(3, 3), atol=1e-4)
     assert intent.avoided[0, 2] > 0.5 > intent.wanted[0, 2]
     assert intent.wanted[1].argmax() == 0 and intent.sign[1, 0] > 0
@@ -112,7 +112,7 @@ def test_reader_learns_signs_and_is_kept(tmp_path):
     assert len(asked) == 1
     assert all(torch.equal(a, b) for a, b in zip(reader.parameters(), again.parameters(), strict=True))
     next(tmp_path.glob("reader-*.pt")).write_bytes(b"broken")
-    reader_of("e", 8, states, templates, names, [], tmp_path, False, Lessons(texts=1500, epochs=6))
+    reader_of("e", 8, states, templates, names, [], tmp_path, False, lessons)
     assert len(asked) == 2
 
 
