@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from logging import getLogger
@@ -16,15 +15,7 @@ from torch import nn
 from recbole_instructrec.model.intent import Intent
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
-
-#: A word, or one character of a script that does not put spaces between words.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[\w'-]+")
-
-
-def words_of(text: str) -> list[str]:
-    """Lower-case words of a text; Chinese and Japanese characters one by one."""
-    return _WORD.findall(text.lower())
-
+from recbole_instructrec.model.words import words_of
 
 class Said(NamedTuple):
     """What the rows of a batch say: each distinct instruction once.

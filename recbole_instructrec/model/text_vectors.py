@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from recbole_instructrec.model.text import EncoderNotFound, TransformerEncoder
+from recbole_instructrec.model.encoders import text_encoder
 from recbole_instructrec.model.text_cache import TextCache, default_folder
+from recbole_instructrec.model.universal import UniversalEncoder
 
 
 class FrozenTextEncoder:
@@ -37,7 +39,7 @@ class FrozenTextEncoder:
         folder = self.folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
         self._missing: EncoderNotFound | None = None
         try:
-            self.encoder: TransformerEncoder | None = TransformerEncoder(name, max_tokens)
+            self.encoder: TransformerEncoder | UniversalEncoder | None = text_encoder(name, max_tokens)
             fingerprint, self.size = self.encoder.fingerprint, self.encoder.size
         except EncoderNotFound as error:
             # A machine may have been given the cached vectors without the weights.
@@ -69,7 +71,7 @@ class FrozenTextEncoder:
     def _encode(self, texts: list[str]) -> np.ndarray:
         return self._weights(texts).encode(texts, progress=self._progress)
 
-    def _weights(self, texts: list[str]) -> TransformerEncoder:
+    def _weights(self, texts: list[str]) -> TransformerEncoder | UniversalEncoder:
         if self.encoder is None:
             raise EncoderNotFound(
                 f"{len(texts)} texts are not in the cache {self.cache.file} (such as {texts[0][:60]!r}). "

@@ -14,21 +14,17 @@ import yaml
 from recbole_instructrec.data.instructions.bank import InstructionError
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-_DECADE = re.compile(r"\d{2}(\d)0s")
-_DECADES = {
-    "1": "tens",
-    "2": "twenties",
-    "3": "thirties",
-    "4": "forties",
-    "5": "fifties",
-    "6": "sixties",
-    "7": "seventies",
-    "8": "eighties",
-    "9": "nineties",
-}
+_NAME = re.compile(r"<(\w+)>")
+_DECADE = re.compile(r"\d{3}0s")
 
-# Share of training wordings that are put together from clauses; the others are whole templates.
-_COMPOSED = 0.75
+# Share of training wordings that are put together; the others are whole templates.
+_COMPOSED = 0.9
+
+# Share of clauses whose words are drawn; the others are idioms as they stand.
+_PATTERNS = 0.6
+
+# Share of values with a noun around them ("comedy films"), and of requests that are typed in a hurry ("dont").
+_FRAMED, _HURRIED = 0.4, 0.08
 
 
 class Templates:
@@ -53,8 +49,11 @@ class Templates:
             if not file.is_file():
                 known = ", ".join(sorted(path.stem for path in TEMPLATES.glob("*.yaml")))
                 raise InstructionError(f"instruction_language: there are no templates for {language!r}, only {known}.")
-            content.append(file.read_bytes())
-            self._languages.append(yaml.safe_load(content[-1].decode("utf-8")))
+            parts = [file.read_bytes(), (TEMPLATES / "grammar" / file.name).read_bytes()]
+            content += parts
+            self._languages.append({})
+            for part in parts:
+                self._languages[-1].update(yaml.load(part.decode("utf-8"), _Loader))
         self.fingerprint = hashlib.sha256(b"\n".join(content)).hexdigest()
 
     def texts(self, kind: str, part: str, values: Sequence[str]) -> list[str]:
@@ -114,32 +113,47 @@ class _Words:
 
     def __init__(self, language: dict[str, Any], rng: np.random.Generator) -> None:
         self.language, self.rng = language, rng
-        self._clauses = language["clauses"]
+        self._clauses, self._patterns = language["clauses"], language["patterns"]
 
     def pick(self, options: Sequence[str]) -> str:
-        return options[self.rng.integers(len(options))]
+        return options[int(self.rng.random() * len(options))]
 
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
 
     def part(self, name: str, **slots: str) -> str:
-        return self.pick(self._clauses[name]).format(**slots)
+        """A clause or a pattern of a name with its places filled."""
+        idioms, patterns = self._clauses.get(name, []), self._patterns.get(name, [])
+        text = self.pick(patterns if patterns and (not idioms or self.chance(_PATTERNS)) else idioms)
+        while "<" in text:
+            text = _NAME.sub(lambda match: self.pick(self.language["words"][match.group(1)]), text)
+        return text.format(**slots)
 
     def value(self, value: str) -> str:
         """A value in one of the ways it is said."""
         usual = self.language.get("values", {}).get(value.lower(), value)
-        if self.chance(0.4):
-            return usual
-        ways = [usual, usual.lower(), *self.language.get("phrases", {}).get(value.lower(), [])]
         decade = _DECADE.fullmatch(value)
-        if decade:
-            ways += [value[2:], _DECADES.get(decade.group(1), value)]
-        return self.pick(ways)
+        phrases = self.language.get("phrases", {}).get(value.lower(), [])
+        if phrases and self.chance(0.45):
+            if not decade:
+                return self.pick(phrases)
+            usual = self.pick(phrases)  # "nineties" has nouns around it, too
+        if self.chance(0.6):
+            usual = usual.lower()
+        if self.chance(_FRAMED):
+            usual = self.pick(self.language["decade_frames" if decade else "frames"]).format(a=usual)
+        return usual
 
     def finish(self, text: str) -> str:
-        if self.chance(0.5):
+        """As someone would type it."""
+        text = _tidy(text)
+        if self.chance(0.4):
             text = text[0].upper() + text[1:]
-        return text + "." if text[-1].isalnum() and text.isascii() and self.chance(0.4) else text
+        if self.chance(_HURRIED):
+            text = text.replace("'", "").replace(",", "")
+        if text.isascii() and text[-1].isalnum() and self.chance(0.45):
+            text += self.pick([".", ".", ".", "!", "...", "!!"])
+        return text
 
     def join(self, first: str, second: str, swap: float = 0.4) -> str:
         if self.chance(swap):
@@ -157,7 +171,7 @@ class _Words:
 
     def but_not(self, wanted: str, b: str) -> str:
         way = self.rng.random()
-        if way < 0.6:
+        if way < 0.45:
             return self.join(self.part("want", a=wanted), self.part("avoid", a=b))
         if way < 0.75:
             return self.part("contrast", a=wanted, b=b)
@@ -167,7 +181,7 @@ class _Words:
         return self.but_not(self.part("pair", a=a, b=b), c)
 
     def neither(self, a: str, b: str) -> str:
-        if self.chance(0.5):
+        if self.chance(0.4):
             return self.part("avoid", a=self.part("either", a=a, b=b))
         return self.part("either_of", a=a, b=b, x=self.part("avoid", a=a), y=self.part("avoid", a=b))
 
@@ -179,10 +193,25 @@ class _Words:
         return self.join(self.part("past", a=a), self.part("past", a=b))
 
     def little(self, a: str) -> str:
-        return self._sometimes_wanted(self.part("little", a=a))
+        return self._degree("little", a)
 
     def only(self, a: str) -> str:
-        return self._sometimes_wanted(self.part("only", a=a))
+        return self._degree("only", a)
 
-    def _sometimes_wanted(self, text: str) -> str:
-        return self.part("want", a=text) if self.chance(0.3) else text
+    def _degree(self, name: str, a: str) -> str:
+        if self.chance(0.8):
+            return self.part(name, a=a)
+        return self.part("want", a=self.pick(self._clauses[name]).format(a=a))
+
+
+def _tidy(text: str) -> str:
+    """Spaces, contractions and agreement after words were drawn."""
+    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r" ('|[,.?!;])", r"\1", text)
+    text = re.sub(r"(?<=[.?!])[,;]", "", text)
+    text = re.sub(r"(?<!\bi) am\b", " are", text)
+    return text.strip(" ,") or text
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The quick YAML reader where it is there: the grammars are long."""

