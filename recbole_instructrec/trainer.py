@@ -139,11 +139,12 @@ class InstructRecTrainer(Trainer):
     def _build_optimizer(self, **kwargs: Any) -> _Optimizer:
         """RecBole's optimizer; no weight decay on biases, norms and scalars; a schedule on top."""
         decay = kwargs.pop("weight_decay", self.weight_decay)
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
-            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-        ]
+        groups = []
+        for parameters, rate in self._parts():
+            for many, own_decay in ((True, decay), (False, 0.0)):
+                part = [p for p in parameters if p.requires_grad and (p.dim() > 1) == many]
+                if part:
+                    groups.append({"params": part, "weight_decay": own_decay, "lr": rate})
         inner = super()._build_optimizer(params=groups, **kwargs)
         if isinstance(inner, (torch.optim.Adam, torch.optim.AdamW)) and self.device.type in ("cpu", "cuda"):
             for group in inner.param_groups:
@@ -154,6 +155,18 @@ class InstructRecTrainer(Trainer):
         return _Optimizer(
             inner, schedule, self._before_step, self._after_step, max(1, self.config["accumulate_batches"])
         )
+
+    @property
+    def _transformer(self) -> Any:
+        return getattr(self.model, "transformer", None)
+
+    def _parts(self) -> list[tuple[list[torch.nn.Parameter], float]]:
+        """Parameters and their learning rate: a pretrained transformer has one of its own."""
+        rate, transformer = self.learning_rate, self._transformer
+        tuned = [] if transformer is None else list(transformer.parameters())
+        known = {id(parameter) for parameter in tuned}
+        others = [parameter for parameter in self.model.parameters() if id(parameter) not in known]
+        return [(others, rate), (tuned, self.config["encoder_learning_rate"] or rate)]
 
     def _learning_rate_factor(self, step: int) -> float:
         """Share of the learning rate at a step: linear warm-up, then decay over all epochs."""
@@ -170,6 +183,8 @@ class InstructRecTrainer(Trainer):
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), **self._clip)
 
     def _after_step(self) -> None:
+        if self._transformer is not None:
+            self._transformer.after_step()
         if self._average is not None:
             self._average.update_parameters(self.model)
 
@@ -184,6 +199,8 @@ class InstructRecTrainer(Trainer):
             Best validation score and result, as RecBole.
         """
         self._steps_per_epoch = -(-len(train_data) // max(1, self.config["accumulate_batches"]))
+        if self._transformer is not None:
+            self._transformer.start_training(self.epochs * self._steps_per_epoch)
         if self.config["resume"]:
             self.resume_checkpoint(self.config["resume"])
             if self.start_epoch >= self.epochs:

@@ -15,6 +15,7 @@ from torch import nn
 from recbole_instructrec.model.intent import Intent
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+from recbole_instructrec.model.tuning import TunedTransformer
 from recbole_instructrec.model.words import words_of
 
 class Said(NamedTuple):
@@ -67,7 +68,7 @@ class FrozenInstructions(nn.Module):
 
 
 class TunedInstructions(nn.Module):
-    """A transformer that is trained with the recommender (``encoder_tuning: full``).
+    """A transformer that is trained with the recommender.
 
     Parameters
     ----------
@@ -75,18 +76,20 @@ class TunedInstructions(nn.Module):
         Pretrained start.
     texts : sequence of str
         Instruction texts by number.
+    tuning : str
+        What of it is trained (``encoder_tuning``), see :class:`~recbole_instructrec.model.tuning.TunedTransformer`.
+    rank : int
+        Of adapters (``encoder_rank``).
     """
 
     ids: torch.Tensor
     mask: torch.Tensor
 
-    def __init__(self, encoder: TransformerEncoder, texts: Sequence[str]) -> None:
+    def __init__(self, encoder: TransformerEncoder, texts: Sequence[str], tuning: str, rank: int) -> None:
         super().__init__()
         self._encoder = encoder
         self.size = encoder.size
-        self.transformer = encoder.model
-        for parameter in self.transformer.parameters():
-            parameter.requires_grad_(True)
+        self.transformer = TunedTransformer(encoder.model, tuning, rank)
         ids, mask = encoder.tokenize(list(texts))
         self.register_buffer("ids", ids, persistent=False)
         self.register_buffer("mask", mask, persistent=False)
@@ -103,8 +106,7 @@ class TunedInstructions(nn.Module):
     def _read(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         width = max(1, int(mask.sum(1).max())) if len(mask) else 1
         ids, mask = ids[:, :width], mask[:, :width]
-        states = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
-        return self._encoder.pool(states, mask)
+        return self._encoder.pool(self.transformer(ids, mask), mask)
 
 
 class BiLSTMInstructions(nn.Module):

@@ -44,6 +44,7 @@ from recbole_instructrec.model.match import TextMatch
 from recbole_instructrec.model.read_intents import ReadIntents
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+from recbole_instructrec.model.tuning import TunedTransformer
 
 # Finite, because minus infinity times a gradient of zero is not a number.
 _NEVER = -1e9
@@ -153,14 +154,16 @@ class InstructRec(SequentialRecommender):
             raise ValueError("instruction_encoder: transformer needs a text_encoder.")
         elif tuning == "frozen":
             self.instructions = FrozenInstructions(encoder, bank.texts)
-        elif tuning == "full":
+        else:
             if encoder.encoder is None:
-                raise ValueError("encoder_tuning: full needs the encoder's weights, and only cached vectors are here.")
+                raise ValueError(
+                    f"encoder_tuning: {tuning} needs the encoder's weights, and only cached vectors are here."
+                )
+            if not isinstance(encoder.encoder, TransformerEncoder):
+                raise ValueError(f"encoder_tuning: {tuning} is not possible with {config['text_encoder']}, only frozen.")
             # Another copy of the transformer: what is asked for is read with the weights as they came.
             tuned = TransformerEncoder(config["text_encoder"], config["max_text_tokens"])
-            self.instructions = TunedInstructions(tuned, bank.texts)
-        else:
-            raise ValueError(f"encoder_tuning must be frozen or full, not {tuning!r}.")
+            self.instructions = TunedInstructions(tuned, bank.texts, tuning, config["encoder_rank"])
         width = self.instructions.size
         self.summary = InstructionSummary(width, size, config["instruction_tokens"])
         if len(dataset.attributes):
@@ -339,7 +342,13 @@ class InstructRec(SequentialRecommender):
             wishes = self._wishes.take(said.numbers.to(self._wishes.degree.device))
             wishes = Wishes(*[values.to(target.device) for values in wishes])
             loss = loss + self.intent_weight * intent_loss(said.intent, wishes)
-        return loss
+        penalty = self.transformer.penalty() if self.transformer is not None else None
+        return loss if penalty is None else loss + penalty
+
+    @property
+    def transformer(self) -> TunedTransformer | None:
+        """The transformer that is trained with the recommender, if one is."""
+        return self.instructions.transformer if isinstance(self.instructions, TunedInstructions) else None
 
     @staticmethod
     def _first_seen(seen: torch.Tensor, items: torch.Tensor, row: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from logging import getLogger
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +31,7 @@ from recbole_instructrec.model.intent import N_DEGREES, Intent, Wishes, intent_l
 TokenStates = Callable[[list[str]], list[torch.Tensor]]
 
 # Change when training or shape change: readers kept on disk are of one version.
-_VERSION = 1
+_VERSION = 2
 
 # Shares of the kinds of requests that the reader is trained on; those that are hard to read more often.
 _SHARES = {
@@ -107,7 +108,9 @@ class IntentReader(nn.Module):
             Their intents, and the attention of each attribute to the tokens,
             ``[n, n_tokens, n_attributes]``.
         """
-        hidden = self.norm(self.layers(self.project(states), src_key_padding_mask=~mask))
+        hidden = self.project(states)
+        hidden = hidden + _positions(hidden.shape[1], hidden.shape[2]).to(hidden)
+        hidden = self.norm(self.layers(hidden, src_key_padding_mask=~mask))
         weight = self.key(hidden) @ self.query.T * self._sharpness
         weight = weight.masked_fill(~mask.unsqueeze(-1), -1e9).softmax(1)
         attention, for_degree = weight[..., :-1], weight[..., -1:]
@@ -124,6 +127,13 @@ class IntentReader(nn.Module):
         padded = pad_sequence([state.float() for state in states], batch_first=True).to(device)
         length = torch.tensor([len(state) for state in states], device=device)
         return self(padded, torch.arange(padded.shape[1], device=device) < length.unsqueeze(1))
+
+
+@lru_cache(maxsize=64)
+def _positions(n: int, size: int) -> torch.Tensor:
+    """Sines and cosines of the place of each token, ``[n, size]`` (Vaswani et al., 2017, section 3.5)."""
+    angle = torch.arange(n).unsqueeze(1) / 10000.0 ** (torch.arange(0, size, 2) / size)
+    return 0.3 * torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :size]
 
 
 class Lessons(NamedTuple):

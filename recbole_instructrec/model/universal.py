@@ -31,7 +31,7 @@ _SIZE = 512
 _AT_A_TIME = 256
 
 # Words to the left and right of a word that are read with it.
-_NARROW, _WIDE = 1, 3
+_NARROW, _WIDE = 0, 2
 
 
 class UniversalEncoder:
