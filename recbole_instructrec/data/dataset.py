@@ -238,6 +238,16 @@ class InstructRecDataset(SequentialDataset):
         """Number of targets that one epoch trains."""
         return int(self._is_target.sum())
 
+    def target_counts(self) -> np.ndarray:
+        """How often each item is a training target, ``[n_items]``."""
+        return np.bincount(self.history.item[self._is_target], minlength=self.item_num)
+
+    def told_targets(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the real texts and the items of the training targets that one led to, ``[n]`` each."""
+        positions = np.flatnonzero(self._is_target)
+        numbers = self.sources["file"].numbers(positions, None) if "file" in self.sources else np.zeros_like(positions)
+        return numbers[numbers > 0], self.history.item[positions[numbers > 0]]
+
     def start_epoch(self, epoch: int, batch_size: int | None = None) -> None:
         """Cut and order the training rows of one epoch; the same number gives the same rows.
 

@@ -12,9 +12,9 @@ import numpy as np
 from recbole.utils import FeatureType
 from scipy.sparse import csr_matrix, hstack
 
-_YEAR = re.compile(r"[12]\d{3}")
-
 from recbole_instructrec.data.atomic import columns_of
+
+_YEAR = re.compile(r"[12]\d{3}")
 
 
 class ItemFieldError(ValueError):

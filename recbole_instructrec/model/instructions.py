@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from recbole_instructrec.data.words import words_of
 from recbole_instructrec.model.intent import Intent
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.model.tuning import TunedTransformer
-from recbole_instructrec.model.words import words_of
+
 
 class Said(NamedTuple):
     """What the rows of a batch say: each distinct instruction once.
@@ -31,12 +32,15 @@ class Said(NamedTuple):
         h(x), ``[n_instructions, size]``; None when no row says anything.
     intent : Intent or None
         What they ask for; None without attributes to ask for.
+    mentions : list of list of int
+        Items that they name.
     """
 
     line: torch.Tensor
     numbers: torch.Tensor
     vectors: torch.Tensor | None = None
     intent: Intent | None = None
+    mentions: Sequence[list[int]] = ()
 
 
 class FrozenInstructions(nn.Module):

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.data.dataset import CONTEXT, EARLIER, INSTRUCTION, encoder_length
+from recbole_instructrec.data.mentions import ItemMentions
 from recbole_instructrec.model.behaviour import BehaviourEncoder
 from recbole_instructrec.model.fusion import ContextEncoder, Fusion
 from recbole_instructrec.model.instructions import (
@@ -41,6 +42,7 @@ from recbole_instructrec.model.intent_reader import Lessons
 from recbole_instructrec.model.items import ItemTable, read_item_vectors, whiten
 from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
 from recbole_instructrec.model.match import TextMatch
+from recbole_instructrec.model.mention_scores import MentionScores
 from recbole_instructrec.model.read_intents import ReadIntents
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
@@ -106,11 +108,14 @@ class InstructRec(SequentialRecommender):
         self.answers: IntentScores | None = None
         self._wishes: Wishes | None = None
         self.match: TextMatch | None = None
+        self.near: MentionScores | None = None
+        self._mentions = ItemMentions(dataset.item_names, dataset.item_texts)
         if len(dataset.instructions) > 1:
             self._build_instruction_side(config, dataset, text_encoder, texts, has_text)
 
         self.made_for = self._made_for(dataset, text_encoder)
-        self.item_bias = nn.Parameter(torch.zeros(self.n_items))
+        popularity = np.log1p(dataset.target_counts()) if config["popularity_prior"] else np.zeros(self.n_items)
+        self.item_bias = nn.Parameter(torch.from_numpy(popularity).float())
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
         self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
 
@@ -160,7 +165,9 @@ class InstructRec(SequentialRecommender):
                     f"encoder_tuning: {tuning} needs the encoder's weights, and only cached vectors are here."
                 )
             if not isinstance(encoder.encoder, TransformerEncoder):
-                raise ValueError(f"encoder_tuning: {tuning} is not possible with {config['text_encoder']}, only frozen.")
+                raise ValueError(
+                    f"encoder_tuning: {tuning} is not possible with {config['text_encoder']}, only frozen."
+                )
             # Another copy of the transformer: what is asked for is read with the weights as they came.
             tuned = TransformerEncoder(config["text_encoder"], config["max_text_tokens"])
             self.instructions = TunedInstructions(tuned, bank.texts, tuning, config["encoder_rank"])
@@ -184,7 +191,13 @@ class InstructRec(SequentialRecommender):
                 self.intent = SentenceIntent(width, len(dataset.attributes), size)
                 self._wishes = Wishes.of(bank.asked, len(dataset.attributes))
         if has_text.any():
-            self.match = TextMatch(width, texts, has_text, config["item_text_size"], kind == "transformer")
+            self.match = TextMatch(
+                width, texts, has_text, config["item_text_size"], kind == "transformer", bool(config["match_learned"])
+            )
+
+        mentions = [self._mentions.find(text) for text in bank.texts]
+        if has_text.any() and config["instruction_mentions"]:
+            self.near = MentionScores(mentions, dataset.told_targets(), texts)
 
     def _made_for(self, dataset: Any, encoder: FrozenTextEncoder | None) -> dict[str, str]:
         """Hashes of what the rows of the parameters stand for, in their order."""
@@ -282,6 +295,9 @@ class InstructRec(SequentialRecommender):
             if self.answers is not None and said.intent is not None:
                 answer = self.answers(said.intent).float()
                 extra = extra + answer if len(extra) else answer
+            if self.near is not None and any(said.mentions):
+                near = self.near(said.mentions, said.numbers.tolist())
+                extra = extra + near if len(extra) else near
             # An instruction side without attributes and without item texts works through the fusion alone.
             line = line if len(extra) else torch.full_like(line, -1)
         if self.repeat is None:
@@ -300,9 +316,12 @@ class InstructRec(SequentialRecommender):
         if not len(distinct):
             return Said(line, distinct)
         vectors = self.instructions(distinct)
-        if isinstance(self.intent, ReadIntents):
-            return Said(line, distinct, vectors, self.intent(distinct))
-        return Said(line, distinct, vectors, None if self.intent is None else self.intent(vectors))
+        if self.intent is None:
+            intent = None
+        else:
+            intent = self.intent(distinct if isinstance(self.intent, ReadIntents) else vectors)
+        mentions = [] if self.near is None else [self.near.mentions[number] for number in distinct.tolist()]
+        return Said(line, distinct, vectors, intent, mentions)
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """Cross-entropy of every target in a batch, plus the intent head's loss.
@@ -411,7 +430,8 @@ class InstructRec(SequentialRecommender):
             intent = self.intent.read(words)[0]
         elif self.intent is not None:
             intent = self.intent(vectors)
-        return Said(line, torch.zeros(len(words), dtype=torch.long, device=self.device), vectors, intent)
+        mentions = [self._mentions.find(text) for text in words]
+        return Said(line, torch.zeros(len(words), dtype=torch.long, device=self.device), vectors, intent, mentions)
 
     def request(self, interaction: Any, said: Said) -> Scores:
         """Scores of n requests: evaluation rows, and what their users say.

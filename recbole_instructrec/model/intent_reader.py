@@ -31,7 +31,7 @@ from recbole_instructrec.model.intent import N_DEGREES, Intent, Wishes, intent_l
 TokenStates = Callable[[list[str]], list[torch.Tensor]]
 
 # Change when training or shape change: readers kept on disk are of one version.
-_VERSION = 2
+_VERSION = 4
 
 # Shares of the kinds of requests that the reader is trained on; those that are hard to read more often.
 _SHARES = {
@@ -41,9 +41,13 @@ _SHARES = {
     "but_not": 4.0,
     "both_but_not": 2.0,
     "neither": 2.5,
-    "little": 1.5,
-    "only": 1.5,
+    "little": 2.0,
+    "only": 3.0,
 }
+
+
+# Share of requests in which something stands in an attribute's place that is none, and how many titles may stand there.
+_UNKNOWN, _TITLES = 0.15, 200
 
 
 class IntentReader(nn.Module):
@@ -71,7 +75,7 @@ class IntentReader(nn.Module):
         size: int,
         n_attributes: int,
         hidden_size: int = 128,
-        n_layers: int = 1,
+        n_layers: int = 2,
         n_heads: int = 4,
         dropout: float = 0.2,
     ) -> None:
@@ -179,13 +183,22 @@ def make_requests(
         Texts and wishes, some more than ``n``.
     """
     rng = np.random.default_rng([seed, n])
+    unknown = [*templates.others(names), *(f"something like {other}" for other in others[:_TITLES])]
     kinds = [kind for kind in KINDS if sum(KINDS[kind][:2]) <= len(names)]
     shares = np.array([_SHARES[kind] for kind in kinds])
     texts, wishes = [], []
     for kind in rng.choice(len(kinds), n, p=shares / shares.sum()):
         values = tuple(int(v) for v in rng.choice(len(names), sum(KINDS[kinds[kind]][:2]), replace=False))
-        texts.append(templates.compose(kinds[kind], [names[v] for v in values], rng))
-        wishes.append(wish_of(kinds[kind], values))
+        said, wish = [names[v] for v in values], wish_of(kinds[kind], values)
+        if rng.random() < _UNKNOWN:  # a request need not be about any attribute
+            place = int(rng.integers(len(values)))
+            said[place] = unknown[rng.integers(len(unknown))]
+            gone = values[place]
+            wish = Wish(
+                tuple(v for v in wish.want if v != gone), tuple(v for v in wish.avoid if v != gone), wish.degree
+            )
+        texts.append(templates.compose(kinds[kind], said, rng))
+        wishes.append(wish)
     for number in range(n // 8):  # to speak of what was chosen before is not to ask for it
         pair = [names[v] for v in rng.choice(len(names), min(1 + number % 2, len(names)), replace=False)]
         if number % 4 == 0:

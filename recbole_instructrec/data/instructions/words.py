@@ -80,6 +80,12 @@ class Templates:
             filled.extend(template.format(**names) for template in language[kind][part])
         return filled
 
+    def others(self, values: Sequence[str]) -> list[str]:
+        """What a request may name that is none of the given values, in all languages."""
+        taken = {word for value in values for word in value.lower().split()}
+        named = [other for language in self._languages for other in language["others"]]
+        return [other for other in named if not taken & set(other.lower().split())]
+
     def compose(self, kind: str, values: Sequence[str], rng: np.random.Generator) -> str:
         """One training wording of a request: a whole template, or clauses put together; values in other words, too.
 
@@ -99,8 +105,9 @@ class Templates:
         """
         words = _Words(self._languages[rng.integers(len(self._languages))], rng)
         said = [words.value(value) for value in values]
-        if rng.random() >= _COMPOSED and kind in words.language:
-            return words.pick(words.language[kind]["train"]).format(**dict(zip("abc", said, strict=False)))
+        whole = words.language.get(kind, {}).get("train", [])
+        if whole and rng.random() >= _COMPOSED:
+            return words.pick(whole).format(**dict(zip("abc", said, strict=False)))
         text = getattr(words, kind)(*said)
         # Other sentences stand around a request, and ask for nothing.
         while words.chance(0.3):

@@ -1,0 +1,142 @@
+"""CLINC150: does a request to an assistant lead to the right action?
+
+For each way to train the text encoder (``--tunings``): accuracy on requests that an action answers (in scope, Hit@1), recall
+of those that none does (out of scope) with a threshold chosen on validation, parameters trained and seconds an epoch.
+``--data_path`` is where ``instructrec convert clinc150`` has written its files. Runs that are recorded already are not run
+again; ``--show`` prints the table and runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from benchmarks.common import build, record, recorded, start, table
+
+CONFIG = Path(__file__).parents[1] / "dataset_configs" / "clinc150.yaml"
+OUT_OF_SCOPE = "oos"
+
+#: In-scope accuracy that is to remain when requests are refused (Larson et al., EMNLP 2019, BERT by threshold).
+KEPT = 0.962
+
+
+def confidence(side: dict[str, Any], loader: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Best action in scope, its probability, and the true item of each request, ``[n]`` each."""
+    model, dataset = side["model"].eval(), loader._dataset
+    oos = dataset.field2token_id[dataset.iid_field][OUT_OF_SCOPE]
+    best, sure, true = [], [], []
+    for interaction, *_ in loader:
+        share = torch.softmax(model.full_sort_predict(interaction.to(model.device)), dim=1)
+        share[:, [0, oos]] = 0.0
+        top = share.max(1)
+        best.append(top.indices.cpu().numpy())
+        sure.append(top.values.cpu().numpy())
+        true.append(interaction[dataset.iid_field].cpu().numpy())
+    joined = (np.concatenate(part) for part in (best, sure, true))
+    found, certain, target = joined
+    return found, certain, np.where(target == oos, 0, target)
+
+
+def measures(found: np.ndarray, sure: np.ndarray, true: np.ndarray, threshold: float) -> dict[str, float]:
+    """In-scope accuracy and out-of-scope recall when requests below a threshold are refused."""
+    inside = true > 0
+    accepted = sure >= threshold
+    return {
+        "accuracy": float(((found == true) & accepted)[inside].mean()),
+        "recall": float((~accepted)[~inside].mean()),
+    }
+
+
+def threshold_of(found: np.ndarray, sure: np.ndarray, true: np.ndarray) -> float:
+    """The highest threshold that keeps the accuracy on validation at :data:`KEPT`; 0 when there is none."""
+    for threshold in np.sort(sure)[::-1]:
+        if measures(found, sure, true, threshold)["accuracy"] >= KEPT:
+            return float(threshold)
+    return 0.0
+
+
+def run(tuning: str, seed: int, data_path: str, options: dict[str, Any]) -> None:
+    """Train once and record."""
+    settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    side = build(
+        "InstructRec",
+        seed,
+        "clinc150",
+        same=False,
+        **{**settings, "data_path": data_path, "metrics": ["Recall"], "encoder_tuning": tuning, **options},
+    )
+    marks = [time.perf_counter()]
+    curve: list[float] = []
+
+    def after(epoch: int, score: float) -> None:
+        marks.append(time.perf_counter())
+        curve.append(round(score, 5))
+        print(f"  {tuning} seed {seed} epoch {epoch}: valid {score:.4f} ({marks[-1] - marks[-2]:.0f} s)", flush=True)
+
+    side["trainer"].fit(side["train"], side["valid"], verbose=False, callback_fn=after)
+    side["trainer"].evaluate(side["test"], load_best_model=True)
+    valid, test = confidence(side, side["valid"]), confidence(side, side["test"])
+    threshold = threshold_of(*valid)
+    trained = sum(p.numel() for p in side["model"].parameters() if p.requires_grad)
+    transformer = side["model"].transformer
+    result = {
+        "tuning": tuning,
+        "seed": seed,
+        "options": options,
+        "valid": measures(*valid, 0.0),
+        "in_scope": measures(*test, 0.0)["accuracy"],
+        "threshold": threshold,
+        "valid_with_threshold": measures(*valid, threshold),
+        "with_threshold": measures(*test, threshold),
+        "parameters": trained,
+        "encoder_parameters": 0
+        if transformer is None
+        else sum(p.numel() for p in transformer.parameters() if p.requires_grad),
+        "seconds_an_epoch": round(statistics.median(np.diff(marks)), 1),
+        "learning_curve": curve,
+    }
+    record("clinc150", result)
+    print(json.dumps(result), flush=True)
+
+
+def main() -> None:
+    args = start(__doc__ or "", tunings="frozen,lora,adalora,full", seeds=1, data_path="dataset", options="{}", show=0)
+    options = json.loads(args.options)
+    for seed in range(2020, 2020 + args.seeds) if not args.show else []:
+        for tuning in args.tunings.split(","):
+            if not any((r["tuning"], r["seed"]) == (tuning, seed) for r in recorded("clinc150")):
+                run(tuning, seed, args.data_path, options)
+    lines = []
+    for tuning in dict.fromkeys(r["tuning"] for r in recorded("clinc150")):
+        runs = [r for r in recorded("clinc150") if r["tuning"] == tuning]
+        mean = statistics.mean
+        lines.append(
+            (
+                tuning,
+                len(runs),
+                f"{mean(r['in_scope'] for r in runs):.4f}",
+                f"{mean(r['with_threshold']['accuracy'] for r in runs):.4f}",
+                f"{mean(r['with_threshold']['recall'] for r in runs):.4f}",
+                f"{runs[0]['parameters']:,}",
+                f"{runs[0]['encoder_parameters']:,}",
+                f"{mean(r['seconds_an_epoch'] for r in runs):.0f}",
+            )
+        )
+    table(
+        (
+            "encoder_tuning", "seeds", "in-scope accuracy", "accuracy with threshold", "out-of-scope recall",
+            "parameters trained", "of the encoder", "s an epoch",
+        ),
+        lines,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Steering on ml-100k over seeds: is what is asked for in words followed?
+
+Trains a checkpoint for each seed and measures it as ``instructrec steer`` does. Runs that are recorded already are
+not run again; ``--show`` prints the table and runs nothing. ``--options`` sets options, ``--label`` names them.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from typing import Any
+
+from benchmarks.common import build, record, recorded, start, table
+from recbole_instructrec.steering.axes import BOUND, FILTER, MODEL, PLAIN
+from recbole_instructrec.steering.run import measure
+
+ASK, SHARE, GAIN = "ask for an attribute", "share in the top 10", "NDCG@10 of the target"
+
+
+def run(label: str, seed: int, dataset: str, options: dict[str, Any]) -> None:
+    """Train once, measure, record."""
+    side = build("InstructRec", seed, dataset, same=False, **options)
+    side["trainer"].fit(side["train"], side["valid"], verbose=False)
+    side["trainer"].evaluate(side["test"], load_best_model=True)
+    lines, _ = measure(side["model"], side["test"]._dataset, 0, 2020, lambda axis: print(f"  {axis} ...", flush=True))
+    figures = [
+        {"axis": line.axis, "wording": line.wording, "measure": line.measure, "values": line.values} for line in lines
+    ]
+    record("steering", {"label": label, "seed": seed, "dataset": dataset, "options": options, "lines": figures})
+
+
+class Figures:
+    """Means over seeds."""
+
+    def __init__(self, runs: list[dict[str, Any]]) -> None:
+        self._runs = runs
+
+    def __call__(self, axis: str, wording: str, measure: str, ranker: str) -> float:
+        """One figure."""
+        found = [
+            line["values"][ranker]["value"]
+            for run in self._runs
+            for line in run["lines"]
+            if (line["axis"], line["wording"], line["measure"]) == (axis, wording, measure)
+        ]
+        return statistics.mean(found) if found else float("nan")
+
+
+def goals(f: Figures, language: str = "zh") -> list[tuple[str, str, str]]:
+    """The goals of the benchmark, what was found and in what it consists."""
+    gain, asked = f(ASK, "held out", GAIN, MODEL), f(ASK, "held out", SHARE, MODEL)
+    filtered, bound = f(ASK, "held out", GAIN, FILTER), f(ASK, "held out", GAIN, BOUND)
+    left, avoided = "share left in the top 10", "avoid an attribute"
+    own, free = ("paraphrase", "training words"), ("paraphrase", "without the attribute's own words")
+    lines = [
+        ("ask: share in the top 10", ">= .90", f"{asked:.3f}"),
+        (
+            "ask: NDCG@10 against un-instructed + hard filter",
+            ">= 1.05",
+            f"{gain:.4f} / {filtered:.4f} = {gain / filtered:.3f} (reader without error {bound / filtered:.3f})",
+        ),
+        ("avoid: share left in the top 10", "<= .03", f"{f(avoided, 'held out', left, MODEL):.3f}"),
+        (
+            "avoid: NDCG@10 against hard filter",
+            ">= .97",
+            f"{f(avoided, 'held out', GAIN, MODEL) / f(avoided, 'held out', GAIN, FILTER):.3f}",
+        ),
+    ]
+    for said, wording, goal in (("held-out", ("paraphrase", "held out"), ".95"), ("own-words-free", free, ".85")):
+        for figure in (SHARE, GAIN):
+            ratio = f(*wording, figure, MODEL) / f(*own, figure, MODEL)
+            lines.append((f"paraphrase, {said} against training words: {figure}", f">= {goal}", f"{ratio:.3f}"))
+    for figure in (SHARE, GAIN):
+        ratio = f("language, ask", language, figure, MODEL) / f("language, ask", "en", figure, MODEL)
+        lines.append((f"{language} against English, ask: {figure}", ">= .85", f"{ratio:.3f}"))
+    plain = f("control", "another user's request", GAIN, PLAIN)
+    lines.append(
+        (
+            "shuffled against none, NDCG@10",
+            "<= 1",
+            f"{f('control', 'another user' + chr(39) + 's request', GAIN, MODEL) / plain:.3f}",
+        )
+    )
+    steps = [
+        f("degree", "held out", f"{SHARE}, told: {said}", MODEL) for said in ("nothing", "a bit more", "more", "only")
+    ]
+    lines.append(("degree: share told nothing, a bit more, more, only", "rises", ", ".join(f"{s:.3f}" for s in steps)))
+    return lines
+
+
+def main() -> None:
+    args = start(__doc__ or "", seeds=3, first_seed=2020, label="default", dataset="ml-100k", options="{}", show=0)
+    options = json.loads(args.options)
+    for seed in range(args.first_seed, args.first_seed + args.seeds) if not args.show else []:
+        if not any((r["label"], r["seed"]) == (args.label, seed) for r in recorded("steering")):
+            run(args.label, seed, args.dataset, options)
+    for label in dict.fromkeys(r["label"] for r in recorded("steering")):
+        runs = [r for r in recorded("steering") if r["label"] == label]
+        print(f"\n{label}: {runs[0]['dataset']}, {len(runs)} seeds")
+        table(("measure", "goal", "found"), goals(Figures(runs)))
+
+
+if __name__ == "__main__":
+    main()
