@@ -46,6 +46,8 @@ from recbole_instructrec.model.read_intents import ReadIntents
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.model.tuning import TunedTransformer
+from recbole_instructrec.model.understood import Understood, silenced, understood
+from recbole_instructrec.model.words import legible
 
 # Finite, because minus infinity times a gradient of zero is not a number.
 _NEVER = -1e9
@@ -110,6 +112,7 @@ class InstructRec(SequentialRecommender):
         if len(dataset.instructions) > 1:
             self._build_instruction_side(config, dataset, text_encoder, texts, has_text)
 
+        self.attribute_names: list[str] = list(dataset.attributes.names)
         self.made_for = self._made_for(dataset, text_encoder)
         self.item_bias = nn.Parameter(torch.zeros(self.n_items))
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
@@ -406,7 +409,10 @@ class InstructRec(SequentialRecommender):
 
     @torch.no_grad()
     def hear(self, texts: Sequence[str]) -> Said:
-        """What n requests say in words of any kind; white space alone says nothing.
+        """What n requests say in words of any kind; what holds nothing legible says nothing.
+
+        Nothing is kept, neither in memory nor on disk. A text in which no attribute
+        is recognised ranks by its match with the items' texts and by behaviour.
 
         Parameters
         ----------
@@ -418,7 +424,7 @@ class InstructRec(SequentialRecommender):
         Said
             For :meth:`request`.
         """
-        said = [" ".join(text.split()) for text in texts]
+        said = [legible(text) for text in texts]
         distinct = {text: line for line, text in enumerate(dict.fromkeys(text for text in said if text))}
         line = torch.tensor([distinct.get(text, -1) for text in said], device=self.device)
         if self.instructions is None or not distinct:
@@ -434,7 +440,23 @@ class InstructRec(SequentialRecommender):
                 intent = self.intent.read(words)[0]
             elif self.intent is not None:
                 intent = self.intent(vectors)
+        intent = None if intent is None else silenced(intent)
         return Said(line, torch.zeros(len(words), dtype=torch.long, device=self.device), vectors, intent)
+
+    def understood(self, said: Said) -> list[Understood]:
+        """Which attributes n requests were understood to ask for, and how sure that is.
+
+        Parameters
+        ----------
+        said : Said
+            From :meth:`hear`.
+
+        Returns
+        -------
+        list of Understood
+            One a request.
+        """
+        return understood(said, self.attribute_names)
 
     def request(self, interaction: Any, said: Said) -> Scores:
         """Scores of n requests: evaluation rows, and what their users say.
