@@ -19,8 +19,8 @@ from benchmarks.perfect_reader import controls
 METRICS = ("recall@10", "ndcg@10", "mrr@10")
 
 
-def run(label: str, seed: int, options: dict[str, Any]) -> None:
-    """Train once and record every row."""
+def run(label: str, seed: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Train once and record every row; gives the trained side."""
     side = build("InstructRec", seed, same=False, **options)
     begin, cpu = time.perf_counter(), time.process_time()
     epochs = []
@@ -47,6 +47,7 @@ def run(label: str, seed: int, options: dict[str, Any]) -> None:
         },
     )
     print(f"{label} seed {seed}: valid NDCG@10 {best:.4f}, test row none {rows['none']['ndcg@10']:.4f}", flush=True)
+    return side
 
 
 def main() -> None:

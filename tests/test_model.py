@@ -339,7 +339,7 @@ def test_full_tuning_trains_the_encoder(tmp_path, films):
     model, train, _ = build_model(films, text_encoder=tiny_gpt(tmp_path / "gpt"), encoder_tuning="full")
     model.train()
     sum(model.calculate_loss(batch) for batch in train).backward()
-    weight = model.instructions.transformer.h[0].attn.c_attn.weight
+    weight = model.instructions.transformer.model.h[0].attn.c_attn.weight
     assert weight.grad is not None and weight.grad.abs().sum() > 0
     assert torch.isfinite(model.instructions.encode(["something new"])).all()
 

@@ -68,7 +68,12 @@ class FrozenInstructions(nn.Module):
 
     def encode(self, texts: list[str]) -> torch.Tensor:
         """Vectors of new texts, ``[n, size]``."""
-        return torch.from_numpy(self._encoder(texts)).to(self.vectors.device)
+        return torch.from_numpy(self._encoder.encode(texts)).to(self.vectors.device)
+
+    def read(self, texts: list[str]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Vectors of new texts, ``[n, size]``, and the states of their tokens, ``[n_tokens, 2 * size]`` each."""
+        vectors, states = self._encoder.read(texts)
+        return torch.from_numpy(vectors).to(self.vectors.device), states
 
 
 class TunedInstructions(nn.Module):

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.data.dataset import CONTEXT, EARLIER, INSTRUCTION, encoder_length
 from recbole_instructrec.data.mentions import ItemMentions
+from recbole_instructrec.data.words import legible
 from recbole_instructrec.model.behaviour import BehaviourEncoder
 from recbole_instructrec.model.fusion import ContextEncoder, Fusion
 from recbole_instructrec.model.instructions import (
@@ -40,6 +41,7 @@ from recbole_instructrec.model.instructions import (
 from recbole_instructrec.model.intent import Intent, IntentScores, SentenceIntent, Wishes, intent_loss
 from recbole_instructrec.model.intent_reader import Lessons
 from recbole_instructrec.model.items import ItemTable, read_item_vectors, whiten
+from recbole_instructrec.model.kept import Kept
 from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
 from recbole_instructrec.model.match import TextMatch
 from recbole_instructrec.model.mention_scores import MentionScores
@@ -47,6 +49,7 @@ from recbole_instructrec.model.read_intents import ReadIntents
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.model.tuning import TunedTransformer
+from recbole_instructrec.model.understood import Understood, silenced, understood
 
 # Finite, because minus infinity times a gradient of zero is not a number.
 _NEVER = -1e9
@@ -113,11 +116,13 @@ class InstructRec(SequentialRecommender):
         if len(dataset.instructions) > 1:
             self._build_instruction_side(config, dataset, text_encoder, texts, has_text)
 
+        self.attribute_names: list[str] = list(dataset.attributes.names)
         self.made_for = self._made_for(dataset, text_encoder)
         popularity = np.log1p(dataset.target_counts()) if config["popularity_prior"] else np.zeros(self.n_items)
         self.item_bias = nn.Parameter(torch.from_numpy(popularity).float())
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
         self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
+        self._tables = Kept()
 
     # --- parts -------------------------------------------------------------------------------
 
@@ -233,6 +238,11 @@ class InstructRec(SequentialRecommender):
 
     # --- the picture -------------------------------------------------------------------------
 
+    def train(self, mode: bool = True) -> InstructRec:
+        """As in torch; what was kept of the weights is forgotten."""
+        self._tables.forget()
+        return super().train(mode)
+
     def forward(self, state: torch.Tensor, said: Said, context: torch.Tensor | None) -> torch.Tensor:
         """The situation h = g(A, B, h(x)) of n requests.
 
@@ -268,7 +278,12 @@ class InstructRec(SequentialRecommender):
         return self.fusion(state, tokens, present)[0].to(state.dtype)
 
     def scores(
-        self, state: torch.Tensor, table: torch.Tensor, said: Said, context: torch.Tensor | None, seen: torch.Tensor
+        self,
+        state: torch.Tensor,
+        directions: torch.Tensor,
+        said: Said,
+        context: torch.Tensor | None,
+        seen: torch.Tensor,
     ) -> Scores:
         """What the scores r = k(I', I) of n requests are made of.
 
@@ -276,8 +291,8 @@ class InstructRec(SequentialRecommender):
         ----------
         state, said, context
             As in :meth:`forward`.
-        table : Tensor
-            Item vectors, ``[n_items, d]``.
+        directions : Tensor
+            Item vectors of length 1, float32, ``[n_items, d]``.
         seen : Tensor
             Items in each request's history, 0 for none, ``[n, n_seen]``.
 
@@ -304,7 +319,12 @@ class InstructRec(SequentialRecommender):
             seen, repeat = seen[:, :0], hidden.new_zeros(())
         else:
             repeat = _REPEAT_SPEED * self.repeat
-        return Scores(hidden, F.normalize(table.float(), dim=-1), bias, extra, line, seen, repeat)
+        return Scores(hidden, directions, bias, extra, line, seen, repeat)
+
+    def _item_vectors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Item vectors, and the same with length 1 in float32, ``[n_items, d]`` each."""
+        table = self.items()
+        return table, F.normalize(table.float(), dim=-1)
 
     def _read(self, numbers: torch.Tensor) -> Said:
         """What the rows with these instruction numbers say, ``[n]``."""
@@ -347,14 +367,14 @@ class InstructRec(SequentialRecommender):
             row, step = torch.nonzero(targets, as_tuple=True)
             target = targets[row, step]
             at = (row, step)
-        table = self.items()
+        table, directions = self._item_vectors()
         state = self.behaviour(items, table)[row, step]  # [n_targets, d]
         said = self._read(interaction[INSTRUCTION][at])
         context = interaction[CONTEXT][at] if self.context is not None else None
         seen = torch.cat(
             [earlier[row], items[row] * (torch.arange(items.shape[1], device=items.device) < step.unsqueeze(1))], dim=1
         )
-        scores = self.scores(state, table, said, context, seen)
+        scores = self.scores(state, directions, said, context, seen)
         first = self._first_seen(scores.seen, torch.cat([earlier, items], dim=1), row)
         loss = softmax_cross_entropy(scores, target, first, self.loss_chunk)
         if self._wishes is not None and said.intent is not None:
@@ -406,7 +426,10 @@ class InstructRec(SequentialRecommender):
 
     @torch.no_grad()
     def hear(self, texts: Sequence[str]) -> Said:
-        """What n requests say in words of any kind; white space alone says nothing.
+        """What n requests say in words of any kind; what holds nothing legible says nothing.
+
+        Nothing is kept, neither in memory nor on disk. A text in which no attribute
+        is recognised ranks by its match with the items' texts and by behaviour.
 
         Parameters
         ----------
@@ -418,20 +441,40 @@ class InstructRec(SequentialRecommender):
         Said
             For :meth:`request`.
         """
-        said = [" ".join(text.split()) for text in texts]
+        said = [legible(text) for text in texts]
         distinct = {text: line for line, text in enumerate(dict.fromkeys(text for text in said if text))}
         line = torch.tensor([distinct.get(text, -1) for text in said], device=self.device)
         if self.instructions is None or not distinct:
             return Said(torch.full_like(line, -1), line[:0])
         words = list(distinct)
-        vectors = self.instructions.encode(words).to(self.device)
         intent: Intent | None = None
-        if isinstance(self.intent, ReadIntents):
-            intent = self.intent.read(words)[0]
-        elif self.intent is not None:
-            intent = self.intent(vectors)
+        if isinstance(self.intent, ReadIntents) and isinstance(self.instructions, FrozenInstructions):
+            vectors, states = self.instructions.read(words)  # one pass of the transformer serves both
+            intent = self.intent.read_states(states)[0]
+        else:
+            vectors = self.instructions.encode(words).to(self.device)
+            if isinstance(self.intent, ReadIntents):
+                intent = self.intent.read(words)[0]
+            elif self.intent is not None:
+                intent = self.intent(vectors)
+        intent = None if intent is None else silenced(intent)
         mentions = [self._mentions.find(text) for text in words]
         return Said(line, torch.zeros(len(words), dtype=torch.long, device=self.device), vectors, intent, mentions)
+
+    def understood(self, said: Said) -> list[Understood]:
+        """Which attributes n requests were understood to ask for, and how sure that is.
+
+        Parameters
+        ----------
+        said : Said
+            From :meth:`hear`.
+
+        Returns
+        -------
+        list of Understood
+            One a request.
+        """
+        return understood(said, self.attribute_names)
 
     def request(self, interaction: Any, said: Said) -> Scores:
         """Scores of n requests: evaluation rows, and what their users say.
@@ -449,10 +492,10 @@ class InstructRec(SequentialRecommender):
             For :func:`~recbole_instructrec.model.losses.all_scores`.
         """
         earlier, items, length = self._latest(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        table = self.items()
+        table, directions = self._tables(self.items, self._item_vectors)
         state = self.behaviour(items, table)[torch.arange(len(items), device=items.device), length]
         context = interaction[CONTEXT] if self.context is not None and CONTEXT in interaction else None
-        return self.scores(state, table, said, context, torch.cat([earlier, items], dim=1))
+        return self.scores(state, directions, said, context, torch.cat([earlier, items], dim=1))
 
     def _request(self, interaction: Any) -> Scores:
         length = interaction[self.ITEM_SEQ_LEN]

@@ -101,13 +101,17 @@ class ReadIntents(nn.Module):
     @torch.no_grad()
     def read(self, texts: list[str]) -> tuple[Intent, torch.Tensor]:
         """Intents of any texts, and the attention of each attribute to their tokens ``[n, n_tokens, n_attributes]``."""
+        return self.read_states(self._encoder.token_states(texts))
+
+    @torch.no_grad()
+    def read_states(self, states: Sequence[torch.Tensor]) -> tuple[Intent, torch.Tensor]:
+        """As :meth:`read`, from the states of the texts' tokens, ``[n_tokens, 2 * size]`` each."""
         self.learn()
-        states = self._encoder.token_states(texts)
-        if len(texts) <= _TEXTS_AT_A_TIME:
+        if len(states) <= _TEXTS_AT_A_TIME:
             return self.reader.read(states)
         intents = [
             self.reader.read(states[begin : begin + _TEXTS_AT_A_TIME])[0].flat()
-            for begin in range(0, len(texts), _TEXTS_AT_A_TIME)
+            for begin in range(0, len(states), _TEXTS_AT_A_TIME)
         ]
         return Intent.of(torch.cat(intents)), torch.zeros(0)
 

@@ -193,7 +193,7 @@ class TransformerEncoder:
             model = model.get_encoder()
         return model.eval()
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Width of a text vector."""
         from transformers import AutoConfig
@@ -272,7 +272,6 @@ class TransformerEncoder:
             result[part] = self.pool(states, mask).float().cpu().numpy()
         return result
 
-    @torch.no_grad()
     def token_states(self, texts: list[str], batch_size: int = 64, progress: bool = True) -> list[torch.Tensor]:
         """States of the tokens of texts: of the layer at two thirds of the depth, and of the last, side by side.
 
@@ -293,12 +292,32 @@ class TransformerEncoder:
         ----------
         Tenney et al., BERT Rediscovers the Classical NLP Pipeline, ACL 2019.
         """
+        return self.read(texts, batch_size, progress)[1]
+
+    @torch.no_grad()
+    def read(
+        self, texts: list[str], batch_size: int = 64, progress: bool = True
+    ) -> tuple[np.ndarray, list[torch.Tensor]]:
+        """What :meth:`encode` and :meth:`token_states` give, in one pass of the transformer.
+
+        Parameters
+        ----------
+        texts, batch_size, progress
+            As in :meth:`encode`.
+
+        Returns
+        -------
+        tuple
+            Vectors, float32, ``[n_texts, size]``; states, float16, ``[n_tokens, 2 * size]`` for each text.
+        """
+        vectors = np.zeros((len(texts), self.size), dtype=np.float32)
         result: list[torch.Tensor] = [torch.zeros(0)] * len(texts)
         for part, layers, mask in self._batches(texts, batch_size, progress, all_layers=True):
+            vectors[part] = self.pool(layers[-1], mask).float().cpu().numpy()
             states = torch.cat([layers[round(2 * (len(layers) - 1) / 3)], layers[-1]], dim=-1).half().cpu()
             for index, row, length in zip(part, states, mask.sum(1).tolist(), strict=True):
                 result[index] = row[:length].clone()
-        return result
+        return vectors, result
 
     def _batches(
         self, texts: list[str], batch_size: int, progress: bool, all_layers: bool = False
@@ -308,7 +327,9 @@ class TransformerEncoder:
         if cut:
             getLogger().warning(f"{cut} texts are longer than {_MAX_CHARACTERS} characters and were cut.")
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        model = self.model.eval()
+        model = self.model
+        if model.training:  # to walk through all modules takes a tenth of a short text's time
+            model.eval()
         device = next(model.parameters()).device
         bar = tqdm(total=len(texts), desc="Encode texts", ncols=100, disable=not progress or len(texts) < 256)
         for begin in range(0, len(order), batch_size):

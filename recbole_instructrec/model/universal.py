@@ -87,6 +87,10 @@ class UniversalEncoder:
         word with its neighbours: a wide window of them, and a narrow one. The
         whole text stands at the end.
         """
+        return self.read(texts, progress)[1]
+
+    def read(self, texts: list[str], progress: bool = True) -> tuple[np.ndarray, list[torch.Tensor]]:
+        """As :meth:`TransformerEncoder.read`: each distinct window of words is encoded once."""
         pieces = [words_of(self._cut(text)) for text in texts]
         index: dict[str, int] = {}
         places: list[list[tuple[int, int]]] = []
@@ -98,8 +102,10 @@ class UniversalEncoder:
                 wide, narrow = (index.setdefault(window, len(index)) for window in windows)
                 rows.append((wide, narrow))
             places.append([*rows, (whole, whole)])
-        vectors = torch.from_numpy(self._vectors(list(index), progress)).half()
-        return [vectors[torch.tensor(rows)].flatten(1) for rows in places]
+        vectors = self._vectors(list(index), progress)
+        halves = torch.from_numpy(vectors).half()
+        # The last row of a text's states is the text as a whole.
+        return vectors[[rows[-1][0] for rows in places]], [halves[torch.tensor(rows)].flatten(1) for rows in places]
 
     def _cut(self, text: str) -> str:
         words = words_of(text[:20_000])
