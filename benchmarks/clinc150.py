@@ -1,9 +1,9 @@
 """CLINC150: does a request to an assistant lead to the right action?
 
-For each way to train the text encoder (``--tunings``): accuracy on requests that an action answers (in scope, Hit@1), recall
-of those that none does (out of scope) with a threshold chosen on validation, parameters trained and seconds an epoch.
-``--data_path`` is where ``instructrec convert clinc150`` has written its files. Runs that are recorded already are not run
-again; ``--show`` prints the table and runs nothing.
+For each way to train the text encoder (``--tunings``): accuracy on requests that an action answers (in scope, Hit@1),
+recall of those that none does (out of scope) with a threshold chosen on validation, parameters trained and seconds an
+epoch. ``--data_path`` is where ``instructrec convert clinc150`` has written its files. Runs that are recorded already
+are not run again; ``--show`` prints the table and runs nothing.
 """
 
 from __future__ import annotations

@@ -1,0 +1,221 @@
+"""ReDial: films that people asked for in their own words, row ``file``, beside what one would otherwise do.
+
+InstructRec over seeds, and: itself un-instructed, BM25, dense retrieval, dense retrieval plus log-popularity (the weight
+is chosen on validation), reciprocal rank fusion of dense retrieval and the un-instructed model, RecBole's SASRec.
+``--data_path`` is where ``instructrec convert redial`` has written its files. Runs that are recorded already are not run
+again; ``--show`` prints the table and runs nothing; ``--label`` and ``--options`` are those of an ablation.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from scipy.stats import bootstrap
+
+from benchmarks.common import build, record, recorded, start, table
+from recbole_instructrec.data.dataset import INSTRUCTION
+from recbole_instructrec.data.instructions.wish import Wish
+from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+from recbole_instructrec.steering import measures
+from recbole_instructrec.steering.rankers import Bm25, Dense, Fixed, Fused, Ranker
+from recbole_instructrec.steering.requests import Requests
+
+CONFIG = Path(__file__).parents[1] / "dataset_configs" / "redial.yaml"
+OURS = "InstructRec"
+K = 10
+
+#: Weights of log-popularity that are tried on validation.
+WEIGHTS = (0.0, 0.02, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)
+
+
+def ranks(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Rank of each target, ``[n]``."""
+    return measures.rank_of(scores, target)
+
+
+class Told:
+    """Rows of one part, what is said in each, and the targets."""
+
+    def __init__(self, side: dict[str, Any], part: str) -> None:
+        dataset = side[part]._dataset
+        self.dataset, self.loader, self.model = dataset, side[part], side["model"]
+        dataset.use_instructions("file")
+        numbers = dataset.instruction_numbers(torch.arange(len(dataset))).tolist()
+        texts = [dataset.instructions.texts[number] for number in numbers]
+        self.requests = Requests(np.arange(len(texts)), texts, [Wish()] * len(texts))
+        self.target = dataset.inter_feat[dataset.iid_field].numpy()
+        self.user = dataset.inter_feat[dataset.uid_field].numpy()
+
+    @torch.no_grad()
+    def scores(self, instructed: bool) -> np.ndarray:
+        """Of the model, told or not, ``[n, n_items]``."""
+        parts = []
+        self.model.eval()
+        for interaction, *_ in self.loader:
+            batch = interaction.to(self.model.device)
+            if not instructed:
+                batch[INSTRUCTION] = torch.zeros_like(batch[INSTRUCTION])
+            parts.append(self.model.full_sort_predict(batch).float().cpu().numpy())
+        found = np.concatenate(parts)
+        found[:, 0] = -np.inf
+        return found
+
+
+def baselines(side: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Ranks of the test targets under every baseline of a trained side."""
+    test, valid, config = Told(side, "test"), Told(side, "valid"), side["config"]
+    texts = test.dataset.item_texts
+    encoder = FrozenTextEncoder(config["text_encoder"], config["max_text_tokens"], config["text_cache_dir"], False)
+    dense: Ranker = Dense(encoder, texts)
+    popularity = np.log1p(side["train"]._dataset.target_counts())
+
+    def gain(weight: float) -> float:
+        scores = dense(valid.requests) + weight * popularity
+        return float(measures.ndcg(ranks(scores, valid.target), K).mean())
+
+    weight = max(WEIGHTS, key=gain)
+    plain = Fixed(test.scores(instructed=False))
+    found = {
+        "un-instructed": plain(test.requests),
+        "BM25": Bm25(texts)(test.requests),
+        "dense": dense(test.requests),
+        f"dense + {weight} log-popularity": dense(test.requests) + weight * popularity,
+        "dense + un-instructed (RRF)": Fused(dense, plain)(test.requests),
+    }
+    return {name: ranks(scores, test.target) for name, scores in found.items()}
+
+
+def run(label: str, seed: int, data_path: str, options: dict[str, Any]) -> None:
+    """Train InstructRec once and record the ranks of all."""
+    settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    side = build(OURS, seed, "redial", same=False, **{**settings, "data_path": data_path, "report_rows": [], **options})
+    curve: list[float] = []
+    side["trainer"].fit(
+        side["train"], side["valid"], verbose=False, callback_fn=lambda epoch, score: curve.append(round(score, 5))
+    )
+    side["trainer"].evaluate(side["test"], load_best_model=True)
+    test, valid = Told(side, "test"), Told(side, "valid")
+    found = {OURS: ranks(test.scores(instructed=True), test.target), **baselines(side)}
+    on_validation = measures.ndcg(ranks(valid.scores(instructed=True), valid.target), K).mean()
+    _record(label, seed, options, found, test.user, float(on_validation), curve)
+
+
+def run_sasrec(seed: int, data_path: str) -> None:
+    """Train RecBole's SASRec once and record the ranks."""
+    settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    columns = {"inter": ["user_id", "item_id", "item_id_list"]}
+    own = {key: settings[key] for key in ("alias_of_item_id", "benchmark_filename")}
+    side = build(
+        "SASRec", seed, "redial", same=False, **own, load_col=columns, data_path=data_path, epochs=100, stopping_step=10
+    )
+    curve: list[float] = []
+    side["trainer"].fit(
+        side["train"], side["valid"], verbose=False, callback_fn=lambda epoch, score: curve.append(round(score, 5))
+    )
+    side["trainer"].evaluate(side["test"], load_best_model=True)
+    found, target, user = [], [], []
+    model, dataset = side["model"].eval(), side["test"]._dataset
+    with torch.no_grad():
+        for interaction, *_ in side["test"]:
+            scores = model.full_sort_predict(interaction.to(model.device)).cpu().numpy().reshape(len(interaction), -1)
+            scores[:, 0] = -np.inf
+            target.append(interaction[dataset.iid_field].cpu().numpy())
+            user.append(interaction[dataset.uid_field].cpu().numpy())
+            found.append(ranks(scores, target[-1]))
+    _record("SASRec", seed, {}, {"SASRec": np.concatenate(found)}, np.concatenate(user), max(curve), curve)
+
+
+def _record(
+    label: str,
+    seed: int,
+    options: dict[str, Any],
+    found: dict[str, np.ndarray],
+    user: np.ndarray,
+    valid: float,
+    curve: list[float],
+) -> None:
+    figures = {
+        name: {"recall@10": float((rank <= K).mean()), "ndcg@10": float(measures.ndcg(rank, K).mean())}
+        for name, rank in found.items()
+    }
+    record(
+        "redial",
+        {
+            "label": label,
+            "seed": seed,
+            "options": options,
+            "valid_ndcg@10": round(valid, 6),
+            "figures": figures,
+            "ranks": {name: rank.tolist() for name, rank in found.items()},
+            "user": user.tolist(),
+            "learning_curve": curve,
+        },
+    )
+    print(f"{label} seed {seed}: valid {valid:.4f}, test {figures}", flush=True)
+
+
+def interval(ours: list[np.ndarray], others: list[np.ndarray], user: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the difference of NDCG@10, paired by example, resampling users, whose examples are alike."""
+    difference = np.mean([measures.ndcg(rank, K) for rank in ours], axis=0) - np.mean(
+        [measures.ndcg(rank, K) for rank in others], axis=0
+    )
+    _, code = np.unique(user, return_inverse=True)
+    total, count = np.bincount(code, difference), np.bincount(code)
+    found = bootstrap(
+        (total, count),
+        lambda total, count, axis=-1: total.sum(axis) / count.sum(axis),
+        paired=True,
+        n_resamples=5000,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def main() -> None:
+    args = start(__doc__ or "", seeds=3, label="default", data_path="dataset", options="{}", sasrec=1, show=0)
+    options = json.loads(args.options)
+    done = {(r["label"], r["seed"]) for r in recorded("redial")}
+    for seed in range(2020, 2020 + args.seeds) if not args.show else []:
+        if (args.label, seed) not in done:
+            run(args.label, seed, args.data_path, options)
+        if args.sasrec and ("SASRec", seed) not in done:
+            run_sasrec(seed, args.data_path)
+    runs = [r for r in recorded("redial") if r["label"] == args.label]
+    others = [r for r in recorded("redial") if r["label"] == "SASRec"]
+    if not runs:
+        return
+    of: dict[str, list[dict[str, Any]]] = dict.fromkeys(runs[0]["ranks"], runs)
+    if others:
+        of["SASRec"] = others
+    user = np.array(runs[0]["user"])
+    mine = [np.array(r["ranks"][OURS]) for r in runs]
+    lines = []
+    for name, from_runs in of.items():
+        figures = [r["figures"].get(name) for r in from_runs if name in r["figures"]]
+        recall, ndcg = (statistics.mean(f[metric] for f in figures) for metric in ("recall@10", "ndcg@10"))
+        low, high = (
+            interval(mine, [np.array(r["ranks"][name]) for r in from_runs if name in r["ranks"]], user)
+            if name != OURS and len(from_runs[0]["user"]) == len(user)
+            else (float("nan"),) * 2
+        )
+        lines.append(
+            (name, len(figures), f"{recall:.4f}", f"{ndcg:.4f}", "" if name == OURS else f"[{low:+.4f}, {high:+.4f}]")
+        )
+    table(("ranker", "seeds", "Recall@10", "NDCG@10", "InstructRec better by, NDCG@10, 95 %"), lines)
+    best = [max(float(line[column]) for line in lines if line[0] != OURS) for column in (2, 3)]
+    own = next(line for line in lines if line[0] == OURS)
+    print(
+        f"Against the best of the others: Recall@10 {float(own[2]) / best[0]:.2f} times, "
+        f"NDCG@10 {float(own[3]) / best[1]:.2f} times (goal: 1.25)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Items that an instruction names by their title."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_instructrec.data.mentions import ItemMentions
+from recbole_instructrec.model.losses import all_scores
+from recbole_instructrec.model.mention_scores import MentionScores
+from tests.support import build_all, build_data, make_config, write_dataset
+
+NAMES = ["", "The Matrix", "Matrix, The", "It", "It", "Toy Story", "Toy Story 2", "千と千尋の神隠し"]
+TEXTS = [
+    "",
+    "The Matrix. 1999",
+    "Matrix, The. 2031",
+    "It. 1990",
+    "It. 2017",
+    "Toy Story. 1995",
+    "Toy Story 2. 1999",
+    "",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("I loved Toy Story!", [5]),
+        ("toy story 2 was better than Toy Story (1995)", [6, 5]),
+        ("it was a nice day", []),  # a word of the language
+        ("It (2017) scared me, It (1990) did not", [4, 3]),
+        ("the matrix (1999) or the matrix (2031)?", [1, 2]),
+        ("the matrix", []),  # two of that name, and no year
+        ("Toy Story, Toy Story and toy story", [5]),
+        ("千と千尋の神隠し を見た", [7]),
+        ("", []),
+    ],
+)
+def test_titles_are_found(text, found):
+    assert ItemMentions(NAMES, TEXTS).find(text) == found
+
+
+def test_nothing_is_found_in_a_catalogue_without_names():
+    assert ItemMentions(["", "", ""], ["", "", ""]).find("The Matrix") == []
+
+
+def scores_of(mentions, told):
+    vectors = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+    vectors[0] = 0
+    numbers, targets = (np.array(part, dtype=np.int64) for part in zip(*told, strict=True))
+    return MentionScores(mentions, (numbers, targets), vectors)
+
+
+def test_who_named_the_same_took_this():
+    # Texts 1 and 2 name item 1 and led to items 3 and 4; text 3 names item 2 and led to 5.
+    scores = scores_of([[], [1], [1], [2]], [(1, 3), (2, 4), (3, 5)]).eval()
+    with torch.no_grad():
+        scores.alike.zero_()
+        found = scores([[1], [2], []])
+    assert found[0, 3] == found[0, 4] > 0 == found[0, 5]
+    assert found[1, 5] > 0 == found[1, 3]
+    assert found[0, 1] < 0  # what is named is not what is asked for
+    assert not found[2].any()
+
+
+def test_own_targets_are_not_counted_in_training():
+    scores = scores_of([[], [1], [1]], [(1, 3), (2, 4), (1, 5)])
+    with torch.no_grad():
+        scores.alike.zero_()
+        scores.named.zero_()
+    alone = scores.train()([[1]], [1])[0]
+    assert alone[3] == alone[5] == 0 < alone[4]
+    assert scores.eval()([[1]], [1])[0][3] > 0
+    assert scores.train()([[1]])[0][3] > 0  # a text that is not of the data set
+
+
+def test_weights_are_learned():
+    scores = scores_of([[], [1], [1]], [(1, 3), (2, 3)])
+    torch.nn.functional.cross_entropy(scores([[1]], [1]), torch.tensor([3])).backward()
+    assert all(parameter.grad is not None and parameter.grad.abs() > 0 for parameter in scores.parameters())
+
+
+def test_model_hears_titles(films):
+    _, trainer, _, _, test = build_all(make_config(films, epochs=1))
+    model, dataset = trainer.model.eval(), test._dataset
+    item = next(item for item, name in enumerate(dataset.item_names) if len(name.split()) > 1)
+    said = model.hear([f"something like {dataset.item_names[item]}", "something else"])
+    assert said.mentions == [[item], []]
+    rows = dataset[[0, 1]]
+    with torch.no_grad():
+        with_titles = all_scores(model.request(rows, said))
+        without = all_scores(model.request(rows, said._replace(mentions=[])))
+    assert torch.isfinite(with_titles).all()
+    assert not torch.equal(with_titles[0], without[0]) and torch.equal(with_titles[1], without[1])
+
+
+def test_a_told_target_is_a_training_target_with_a_text(tmp_path):
+    interactions = [("a", "i1", 1), ("a", "i2", 2), ("a", "i3", 3), ("a", "i4", 4), ("a", "i5", 5)]
+    rows = [(*row, f"q{n}" if n in (2, 4) else "") for n, row in enumerate(interactions)]
+    folder = write_dataset(
+        tmp_path,
+        "films",
+        interactions=rows,
+        inter_header="user_id:token\titem_id:token\ttimestamp:float\tinstruction_id:token",
+    )
+    (folder / "films" / "films.inst").write_text(
+        "instruction_id:token\tinstruction:token_seq\nq2\tmore of it\nq4\tand more\n"
+    )
+    columns = {"inter": ["user_id", "item_id", "timestamp", "instruction_id"], "item": ["item_id", "title", "genre"]}
+    _, train, _, _ = build_data(make_config(folder, load_col=columns))
+    dataset = train._dataset
+    numbers, items = dataset.told_targets()
+    # Of the texts one belongs to the held-out test target.
+    assert [dataset.instructions.texts[number] for number in numbers] == ["more of it"]
+    assert dataset.field2id_token["item_id"][items].tolist() == ["i3"]
