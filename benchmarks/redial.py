@@ -1,9 +1,9 @@
 """ReDial: films that people asked for in their own words, row ``file``, beside what one would otherwise do.
 
-InstructRec over seeds, and: itself un-instructed, BM25, dense retrieval, dense retrieval plus log-popularity (the weight
-is chosen on validation), reciprocal rank fusion of dense retrieval and the un-instructed model, RecBole's SASRec.
-``--data_path`` is where ``instructrec convert redial`` has written its files. Runs that are recorded already are not run
-again; ``--show`` prints the table and runs nothing; ``--label`` and ``--options`` are those of an ablation.
+InstructRec over seeds, and: itself un-instructed, BM25, dense retrieval, dense retrieval plus log-popularity (the
+weight is chosen on validation), reciprocal rank fusion of dense retrieval and the un-instructed model, RecBole's
+SASRec. ``--data_path`` is where ``instructrec convert redial`` has written its files. Runs that are recorded already
+are not run again; ``--show`` prints the table and runs nothing; ``--label`` and ``--options`` are those of an ablation.
 """
 
 from __future__ import annotations
