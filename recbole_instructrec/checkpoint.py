@@ -25,8 +25,12 @@ import torch
 
 FORMAT = "recbole-instructrec/1"
 
+#: Setting that names the file a model is being loaded from.
+LOADED_FROM = "loaded_from"
+
 #: Settings that describe the process that wrote the file, not the model.
-_OF_THE_PROCESS = {"device", "local_rank", "nproc", "world_size", "offset", "ip", "port", "single_spec", "resume"}
+_OF_THE_PROCESS = {"device", "local_rank", "nproc", "world_size", "offset", "ip", "port", "single_spec"}
+_OF_THE_PROCESS |= {"resume", "pretrained", LOADED_FROM}
 
 # RecBole unpickles what these two name, without a look at it. What a checkpoint says must not lead there.
 _PICKLES = ("dataset_save_path", "dataloaders_save_path")
@@ -242,7 +246,9 @@ def load_for_recbole(original: Callable[..., Any], file: Any, map_location: Any 
     map_location = map_location or (None if torch.cuda.is_available() else "cpu")
     if _is_ours(file):
         state = read(file, map_location or "cpu")
-        return {**state, "config": restore_config(state["config"])}
+        config = restore_config(state["config"])
+        config.final_config_dict[LOADED_FROM] = os.fspath(file)
+        return {**state, "config": config}
     try:
         _refuse_programs(file)
         kwargs.update(weights_only=False, pickle_module=_SafePickle)

@@ -95,6 +95,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hidden_dropout_prob": (_share, "a number of at least 0 and below 1"),
     "attn_dropout_prob": (_share, "a number of at least 0 and below 1"),
     "item_dropout_prob": (_share, "a number of at least 0 and below 1"),
+    "pretrained": (lambda v: v is None or isinstance(v, str), "the path of a checkpoint of InstructRec"),
     "ema_decay": (_share, "a number of at least 0 and below 1"),
 }
 
@@ -119,6 +120,11 @@ def check_options(config: Any) -> None:
     ]
     if config["train_neg_sample_args"]["distribution"] != "none":
         wrong.append("train_neg_sample_args must be ~ (None): InstructRec trains with a softmax over all items")
+    if config["pretrained"] and config["resume"]:
+        wrong.append(
+            "pretrained must be left out where resume is given: a training that is resumed has its weights, "
+            "also when it had started from another checkpoint"
+        )
     if wrong:
         raise ValueError("; ".join(wrong) + ".")
     known = {"model", "dataset", "config_files"} | set(getattr(config, "internal_config_dict", {}))

@@ -25,6 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from recbole_instructrec import checkpoint
 from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.compat import agree_on_checkpoint
+from recbole_instructrec.model.projection import projection_names
 from recbole_instructrec.options import listed
 from recbole_instructrec.report import RowResults, log_after_test_result
 
@@ -342,6 +343,7 @@ class InstructRecTrainer(Trainer):
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": checkpoint.plain(self.best_valid_result),
             "state_dict": dict(weights.state_dict()),
+            "catalogue": self.model.catalogue.plain(),
             "other_parameter": {},
             "optimizer": self.optimizer.state_dict(),
         }
@@ -425,6 +427,8 @@ def check_matches(state: dict[str, Any], model: torch.nn.Module, file: Any) -> N
         model.set_extra_state(state["state_dict"]["_extra_state"])
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
+    for name in projection_names(model) - stored.keys():  # checkpoints of former versions have none
+        own.pop(name)
     wrong = [name for name in sorted(own.keys() | stored.keys()) if own.get(name) != stored.get(name)]
     if wrong:
         shown = "; ".join(f"{name}: stored {stored.get(name)}, expected {own.get(name)}" for name in wrong[:3])

@@ -13,8 +13,9 @@ from recbole.utils import get_model
 
 from recbole_instructrec.data.dataset import INSTRUCTION
 from recbole_instructrec.model.dropout import Dropout
-from recbole_instructrec.model.items import ItemVectorError, whiten
+from recbole_instructrec.model.items import ItemVectorError
 from recbole_instructrec.model.losses import all_scores
+from recbole_instructrec.model.projection import fit_whitening
 from recbole_instructrec.model.text import EncoderNotFound, TransformerEncoder, locate
 from recbole_instructrec.model.text_cache import TextCache
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
@@ -214,7 +215,7 @@ def test_whitening():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(300, 6)) @ rng.normal(size=(6, 20)) + 3
     present = rng.random(300) < 0.9
-    white = whiten(vectors, present, 16)
+    white = fit_whitening(vectors, present, 16).project(vectors, present)
     assert white.shape == (300, 6)  # only six directions vary
     np.testing.assert_allclose(np.cov(white[present].T), np.eye(6), atol=0.02)
     assert (white[~present] == 0).all()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,16 +40,18 @@ from recbole_instructrec.model.instructions import (
 )
 from recbole_instructrec.model.intent import Intent, IntentScores, SentenceIntent, Wishes, intent_loss
 from recbole_instructrec.model.intent_reader import Lessons
-from recbole_instructrec.model.items import ItemTable, read_item_vectors, whiten
+from recbole_instructrec.model.items import ItemTable, whitened_modalities
 from recbole_instructrec.model.kept import Kept
 from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
 from recbole_instructrec.model.match import TextMatch
 from recbole_instructrec.model.mention_scores import MentionScores
+from recbole_instructrec.model.projection import Projection, fit_principal_components, given_or_fitted
 from recbole_instructrec.model.read_intents import ReadIntents
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.model.tuning import TunedTransformer
 from recbole_instructrec.model.understood import Understood, silenced, understood
+from recbole_instructrec.pretrained import Catalogue, Pretrained, projections_of_weights_to_come
 
 # Finite, because minus infinity times a gradient of zero is not a number.
 _NEVER = -1e9
@@ -79,15 +81,11 @@ class InstructRec(SequentialRecommender):
         self.intent_weight = config["intent_weight"]
 
         text_encoder = self._text_encoder(config, dataset)
+        pretrained = Pretrained.read(config, dataset, text_encoder) if config["pretrained"] else None
+        given = pretrained.projections if pretrained else projections_of_weights_to_come(config)
         texts, has_text = self._item_text_vectors(dataset, text_encoder)
-        fusion, modalities = config["item_fusion"], {}
-        if has_text.any() and fusion != "none":
-            modalities["text"] = whiten(texts, has_text, config["item_text_size"])
-        for name, file in (config["item_vectors"] or {}).items():
-            if name == "text":
-                raise ValueError("item_vectors: the name text is taken by item_text_fields; choose another.")
-            vectors, present = read_item_vectors(file, dataset.field2id_token[dataset.iid_field])
-            modalities[name] = whiten(vectors, present, config["item_text_size"])
+        fusion, item_tokens = config["item_fusion"], dataset.field2id_token[dataset.iid_field]
+        modalities, self.whitening = whitened_modalities(config, item_tokens, texts, has_text, given)
         if fusion == "none" and modalities:
             fusion = "add"  # vectors that were given are used; the texts stay out of the item table
         self.items = ItemTable(
@@ -114,15 +112,18 @@ class InstructRec(SequentialRecommender):
         self.near: MentionScores | None = None
         self._mentions = ItemMentions(dataset.item_names, dataset.item_texts)
         if len(dataset.instructions) > 1:
-            self._build_instruction_side(config, dataset, text_encoder, texts, has_text)
+            self._build_instruction_side(config, dataset, text_encoder, texts, has_text, given)
 
         self.attribute_names: list[str] = list(dataset.attributes.names)
+        self.catalogue = Catalogue.of(dataset, text_encoder)
         self.made_for = self._made_for(dataset, text_encoder)
         popularity = np.log1p(dataset.target_counts()) if config["popularity_prior"] else np.zeros(self.n_items)
         self.item_bias = nn.Parameter(torch.from_numpy(popularity).float())
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
         self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
         self._tables = Kept()
+        if pretrained is not None:
+            pretrained.transfer(self)
 
     # --- parts -------------------------------------------------------------------------------
 
@@ -145,7 +146,13 @@ class InstructRec(SequentialRecommender):
         return vectors, has_text
 
     def _build_instruction_side(
-        self, config: Any, dataset: Any, encoder: FrozenTextEncoder | None, texts: np.ndarray, has_text: np.ndarray
+        self,
+        config: Any,
+        dataset: Any,
+        encoder: FrozenTextEncoder | None,
+        texts: np.ndarray,
+        has_text: np.ndarray,
+        given: Mapping[str, Projection],
     ) -> None:
         size, bank = config["hidden_size"], dataset.instructions
         kind, tuning = config["instruction_encoder"], config["encoder_tuning"]
@@ -196,10 +203,12 @@ class InstructRec(SequentialRecommender):
                 self.intent = SentenceIntent(width, len(dataset.attributes), size)
                 self._wishes = Wishes.of(bank.asked, len(dataset.attributes))
         if has_text.any():
-            self.match = TextMatch(
-                width, texts, has_text, config["item_text_size"], kind == "transformer", bool(config["match_learned"])
+            projection = given_or_fitted(
+                given.get("match.projection"), fit_principal_components, texts, has_text, config["item_text_size"]
             )
-
+            self.match = TextMatch(
+                width, texts, has_text, projection, kind == "transformer", bool(config["match_learned"])
+            )
         mentions = [self._mentions.find(text) for text in bank.texts]
         if has_text.any() and config["instruction_mentions"]:
             self.near = MentionScores(mentions, dataset.told_targets(), texts)

@@ -4,49 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from recbole_instructrec.model.dropout import Dropout
+from recbole_instructrec.model.projection import Projection, fit_whitening, given_or_fitted
 
 FUSIONS = ("none", "add", "multiply", "start")
 
 
 class ItemVectorError(ValueError):
     """A file of item vectors cannot be used."""
-
-
-def whiten(vectors: np.ndarray, present: np.ndarray, size: int) -> np.ndarray:
-    """Centre, decorrelate and scale vectors to unit variance, keeping the strongest directions.
-
-    Parameters
-    ----------
-    vectors : ndarray
-        ``[n_items, width]``.
-    present : ndarray of bool
-        Items that have a vector, ``[n_items]``.
-    size : int
-        Directions to keep; fewer when there are fewer items or dimensions.
-
-    Returns
-    -------
-    ndarray
-        float32, ``[n_items, min(size, width, n_present - 1)]``; zero where absent.
-
-    References
-    ----------
-    Su et al., Whitening Sentence Representations for Better Semantics and Faster
-    Retrieval, 2021 (arXiv:2103.15316).
-    """
-    known = vectors[present].astype(np.float64)
-    known -= known.mean(0, keepdims=True) if len(known) else 0.0
-    left, strength, _ = np.linalg.svd(known, full_matrices=False)
-    keep = min(size, int((strength > 1e-6 * max(strength.max(initial=0.0), 1e-12)).sum()))
-    result = np.zeros((len(vectors), keep), dtype=np.float32)
-    result[present] = left[:, :keep] * np.sqrt(max(len(known), 1))
-    return result
 
 
 def read_item_vectors(file: str, item_tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,6 +76,45 @@ def read_item_vectors(file: str, item_tokens: np.ndarray) -> tuple[np.ndarray, n
             f"{item_tokens[1]!r} here). Use the ids of the .item and .inter files."
         )
     return result, present
+
+
+def whitened_modalities(
+    config: Any, item_tokens: np.ndarray, texts: np.ndarray, has_text: np.ndarray, given: Mapping[str, Projection]
+) -> tuple[dict[str, np.ndarray], nn.ModuleDict]:
+    """Whitened vectors of the item texts and of every other modality.
+
+    Parameters
+    ----------
+    config : recbole.config.Config
+        For ``item_fusion``, ``item_text_size`` and ``item_vectors``.
+    item_tokens : ndarray of str
+        RecBole's item tokens by internal id.
+    texts : ndarray
+        Vectors of the item texts, ``[n_items, text width]``.
+    has_text : ndarray of bool
+        ``[n_items]``.
+    given : mapping of str to Projection
+        Whitening of a checkpoint, as ``whitening.<name>``; the others are fitted.
+
+    Returns
+    -------
+    tuple
+        Vectors ``[n_items, width]`` by name, and the :class:`Projection` of each.
+    """
+    vectors = {}
+    if has_text.any() and config["item_fusion"] != "none":
+        vectors["text"] = (texts, has_text)
+    for name, file in (config["item_vectors"] or {}).items():
+        if name == "text":
+            raise ValueError("item_vectors: the name text is taken by item_text_fields; choose another.")
+        vectors[name] = read_item_vectors(file, item_tokens)
+    whitening, modalities = nn.ModuleDict(), {}
+    for name, (values, present) in vectors.items():
+        projection = given_or_fitted(
+            given.get(f"whitening.{name}"), fit_whitening, values, present, config["item_text_size"]
+        )
+        whitening[name], modalities[name] = projection, projection.project(values, present)
+    return modalities, whitening
 
 
 class ExpertAdaptor(nn.Module):

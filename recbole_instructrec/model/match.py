@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from recbole_instructrec.model.projection import Projection
+
 # A match that decides alone has a gate above 10: let it get there in a few epochs.
 _SPEED = 10.0
 
@@ -22,8 +24,9 @@ class TextMatch(nn.Module):
         Vectors of the item texts under the same encoder, ``[n_items, size]``.
     present : ndarray of bool
         Items with a text, ``[n_items]``.
-    keep : int
-        Dimensions kept (principal components of the item texts).
+    projection : Projection
+        From the text encoder's space to the one in which texts are compared
+        (principal components of item texts).
     same_space : bool
         Whether instructions come from the same encoder; then the match starts
         as dense retrieval, else from a random map.
@@ -35,21 +38,23 @@ class TextMatch(nn.Module):
     items: torch.Tensor
 
     def __init__(
-        self, size: int, item_vectors: np.ndarray, present: np.ndarray, keep: int, same_space: bool, learned: bool
+        self,
+        size: int,
+        item_vectors: np.ndarray,
+        present: np.ndarray,
+        projection: Projection,
+        same_space: bool,
+        learned: bool,
     ) -> None:
         super().__init__()
-        known = item_vectors[present]
-        mean = known.mean(0)
-        _, _, directions = np.linalg.svd(known - mean, full_matrices=False)
-        basis = directions[:keep].T.astype(np.float32)  # [text width, keep]
-        items = np.zeros((len(item_vectors), basis.shape[1]), dtype=np.float32)
-        items[present] = (known - mean) @ basis
-        self.register_buffer("items", F.normalize(torch.from_numpy(items), dim=-1))
-        self.query = nn.Linear(size, basis.shape[1])
+        self.projection = projection
+        items = torch.from_numpy(projection.project(item_vectors, present))
+        self.register_buffer("items", F.normalize(items, dim=-1))
+        self.query = nn.Linear(size, items.shape[1])
         if same_space:
             with torch.no_grad():
-                self.query.weight.copy_(torch.from_numpy(basis.T))
-                self.query.bias.copy_(torch.from_numpy(-mean @ basis))
+                self.query.weight.copy_(projection.basis.T)
+                self.query.bias.copy_(-projection.mean @ projection.basis)
         self.gate = nn.Parameter(torch.tensor(1.0 / _SPEED))
         self.moved = nn.Parameter(torch.zeros_like(self.items)) if learned else None
 
