@@ -201,7 +201,7 @@ class InstructRec(SequentialRecommender):
                 )
             else:
                 self.intent = SentenceIntent(width, len(dataset.attributes), size)
-                self._wishes = Wishes.of(bank.asked, len(dataset.attributes))
+            self._wishes = Wishes.of(bank.asked, len(dataset.attributes))
         if has_text.any():
             projection = given_or_fitted(
                 given.get("match.projection"), fit_principal_components, texts, has_text, config["item_text_size"]
@@ -345,12 +345,31 @@ class InstructRec(SequentialRecommender):
         if not len(distinct):
             return Said(line, distinct)
         vectors = self.instructions(distinct)
-        if self.intent is None:
-            intent = None
-        else:
-            intent = self.intent(distinct if isinstance(self.intent, ReadIntents) else vectors)
+        intent = self._intent_of(distinct, vectors)
         mentions = [] if self.near is None else [self.near.mentions[number] for number in distinct.tolist()]
         return Said(line, distinct, vectors, intent, mentions)
+
+    def _intent_of(self, numbers: torch.Tensor, vectors: torch.Tensor) -> Intent | None:
+        """What texts of the data set ask for, ``[n]``.
+
+        In training that is taken as known where it is: learned from a reader's
+        mistakes, the weight of an avoidance would shrink until it avoids nothing.
+        """
+        if not isinstance(self.intent, ReadIntents):
+            return None if self.intent is None else self.intent(vectors)
+        if not self.training or self._wishes is None:
+            return self.intent(numbers)
+        wishes = self._known(numbers)
+        if wishes.known.all():
+            return wishes.read_without_error()
+        pairs = zip(wishes.read_without_error(), self.intent(numbers), strict=True)
+        return Intent(*(torch.where(wishes.known.unsqueeze(1), sure, read) for sure, read in pairs))
+
+    def _known(self, numbers: torch.Tensor) -> Wishes:
+        """What texts of the data set are known to ask for, on the device of their numbers."""
+        assert self._wishes is not None
+        wishes = self._wishes.take(numbers.to(self._wishes.degree.device))
+        return Wishes(*[values.to(numbers.device) for values in wishes])
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """Cross-entropy of every target in a batch, plus the intent head's loss.
@@ -386,10 +405,8 @@ class InstructRec(SequentialRecommender):
         scores = self.scores(state, directions, said, context, seen)
         first = self._first_seen(scores.seen, torch.cat([earlier, items], dim=1), row)
         loss = softmax_cross_entropy(scores, target, first, self.loss_chunk)
-        if self._wishes is not None and said.intent is not None:
-            wishes = self._wishes.take(said.numbers.to(self._wishes.degree.device))
-            wishes = Wishes(*[values.to(target.device) for values in wishes])
-            loss = loss + self.intent_weight * intent_loss(said.intent, wishes)
+        if isinstance(self.intent, SentenceIntent) and said.intent is not None:
+            loss = loss + self.intent_weight * intent_loss(said.intent, self._known(said.numbers))
         penalty = self.transformer.penalty() if self.transformer is not None else None
         return loss if penalty is None else loss + penalty
 

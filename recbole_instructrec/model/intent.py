@@ -19,6 +19,10 @@ N_DEGREES = 3
 _SPEED = 5.0
 
 
+# Logit of what is known.
+_SURE = 10.0
+
+
 class Intent(NamedTuple):
     """What instructions ask for, as logits.
 
@@ -93,6 +97,11 @@ class Wishes(NamedTuple):
     def take(self, rows: torch.Tensor) -> Wishes:
         """Those of some texts."""
         return Wishes(*[values[rows] for values in self])
+
+    def read_without_error(self) -> Intent:
+        """The intents that a reader without doubt would give."""
+        degree = F.one_hot(self.degree, N_DEGREES).float()
+        return Intent(*(_SURE * (2.0 * part - 1.0) for part in (self.present, self.wanted, degree)))
 
 
 def intent_loss(intent: Intent, wishes: Wishes) -> torch.Tensor:
