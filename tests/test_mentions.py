@@ -9,7 +9,7 @@ import torch
 from recbole_instructrec.data.mentions import ItemMentions
 from recbole_instructrec.model.losses import all_scores
 from recbole_instructrec.model.mention_scores import MentionScores
-from tests.support import build_all, build_data, make_config, write_dataset
+from tests.support import build_all, build_data, make_config, small_interactions, write_dataset
 
 NAMES = ["", "The Matrix", "Matrix, The", "It", "It", "Toy Story", "Toy Story 2", "千と千尋の神隠し"]
 TEXTS = [
@@ -82,11 +82,27 @@ def test_weights_are_learned():
     assert all(parameter.grad is not None and parameter.grad.abs() > 0 for parameter in scores.parameters())
 
 
-def test_model_hears_titles(films):
-    _, trainer, _, _, test = build_all(make_config(films, epochs=1))
+def told_films(tmp_path, texts):
+    """Five interactions of a user and some of others; texts before the first user's."""
+    interactions = [*small_interactions(), *(("a", f"i{n}", n) for n in range(1, 6))]
+    rows = [(*row, f"q{row[1]}" if row[0] == "a" and row[1] in texts else "") for row in interactions]
+    folder = write_dataset(
+        tmp_path,
+        "films",
+        interactions=rows,
+        inter_header="user_id:token\titem_id:token\ttimestamp:float\tinstruction_id:token",
+    )
+    lines = ["instruction_id:token\tinstruction:token_seq", *(f"q{item}\t{text}" for item, text in texts.items())]
+    (folder / "films" / "films.inst").write_text("\n".join(lines) + "\n")
+    columns = {"inter": ["user_id", "item_id", "timestamp", "instruction_id"], "item": ["item_id", "title", "genre"]}
+    return make_config(folder, load_col=columns, epochs=1)
+
+
+def test_model_hears_titles(tmp_path):
+    _, trainer, _, _, test = build_all(told_films(tmp_path, {"i3": "like Film number 7"}))
     model, dataset = trainer.model.eval(), test._dataset
-    item = next(item for item, name in enumerate(dataset.item_names) if len(name.split()) > 1)
-    said = model.hear([f"something like {dataset.item_names[item]}", "something else"])
+    item = dataset.item_names.index("Film number 9")
+    said = model.hear(["something like film number 9", "something else"])
     assert said.mentions == [[item], []]
     rows = dataset[[0, 1]]
     with torch.no_grad():
@@ -97,21 +113,9 @@ def test_model_hears_titles(films):
 
 
 def test_a_told_target_is_a_training_target_with_a_text(tmp_path):
-    interactions = [("a", "i1", 1), ("a", "i2", 2), ("a", "i3", 3), ("a", "i4", 4), ("a", "i5", 5)]
-    rows = [(*row, f"q{n}" if n in (2, 4) else "") for n, row in enumerate(interactions)]
-    folder = write_dataset(
-        tmp_path,
-        "films",
-        interactions=rows,
-        inter_header="user_id:token\titem_id:token\ttimestamp:float\tinstruction_id:token",
-    )
-    (folder / "films" / "films.inst").write_text(
-        "instruction_id:token\tinstruction:token_seq\nq2\tmore of it\nq4\tand more\n"
-    )
-    columns = {"inter": ["user_id", "item_id", "timestamp", "instruction_id"], "item": ["item_id", "title", "genre"]}
-    _, train, _, _ = build_data(make_config(folder, load_col=columns))
+    # Of the texts one belongs to the held-out test target.
+    _, train, _, _ = build_data(told_films(tmp_path, {"i3": "more of it", "i5": "and more"}))
     dataset = train._dataset
     numbers, items = dataset.told_targets()
-    # Of the texts one belongs to the held-out test target.
     assert [dataset.instructions.texts[number] for number in numbers] == ["more of it"]
     assert dataset.field2id_token["item_id"][items].tolist() == ["i3"]

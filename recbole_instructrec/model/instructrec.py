@@ -210,7 +210,7 @@ class InstructRec(SequentialRecommender):
                 width, texts, has_text, projection, kind == "transformer", bool(config["match_learned"])
             )
         mentions = [self._mentions.find(text) for text in bank.texts]
-        if has_text.any() and config["instruction_mentions"]:
+        if has_text.any() and config["instruction_mentions"] and any(mentions):
             self.near = MentionScores(mentions, dataset.told_targets(), texts)
 
     def _made_for(self, dataset: Any, encoder: FrozenTextEncoder | None) -> dict[str, str]:
