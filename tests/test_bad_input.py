@@ -162,7 +162,7 @@ def test_a_date_in_the_options_does_not_cost_an_epoch(films):
     [
         ("item_fusion", "magic", "item_fusion"),
         ("instruction_encoder", "rnn", "instruction_encoder"),
-        ("encoder_tuning", "lora", "encoder_tuning"),
+        ("encoder_tuning", "half", "encoder_tuning must be frozen, full, lora, adalora"),
         ("hidden_size", 15, "n_heads"),
         ("instruction_source", "oracle", "instruction_source"),
         ("report_rows", ["nonsense"], "report_rows"),

@@ -80,6 +80,9 @@ class TunedTransformer(nn.Module):
         """Move ranks to the layers that need them: after a step, before gradients are forgotten."""
         if self._adaptive is not None:
             self._step += 1
+            for parameter in self.parameters():  # a batch in which nobody said anything gives none
+                if parameter.requires_grad and parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
             self._adaptive.update_and_allocate(self._step)
 
     def penalty(self) -> torch.Tensor | None:
