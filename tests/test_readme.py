@@ -1,0 +1,33 @@
+"""The two READMEs say the same: the same commands, files and figures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ENGLISH, CHINESE = (ROOT / name for name in ("README.md", "README_CN.md"))
+
+
+def blocks(text: str) -> list[str]:
+    """Code blocks without their comments."""
+    return [re.sub(r"\s+#.*", "", block) for block in re.findall(r"```\w*\n(.*?)```", text, re.S)]
+
+
+def cells(text: str) -> list[list[str]]:
+    """The figures of each line of a table."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [found for line in lines if (found := re.findall(r"(?<!\w)\.\d+", line.split("|", 2)[2]))]
+
+
+def test_chinese_readme_is_in_step():
+    english, chinese = ENGLISH.read_text(encoding="utf-8"), CHINESE.read_text(encoding="utf-8")
+    assert blocks(chinese) == blocks(english)
+    assert cells(chinese) == cells(english)
+    assert english.count("\n## ") == chinese.count("\n## ")
+
+
+def test_links_lead_somewhere():
+    for file in (ENGLISH, CHINESE, *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", file.read_text(encoding="utf-8")):
+            assert link.startswith("http") or (file.parent / link).exists(), f"{file.name}: {link}"
