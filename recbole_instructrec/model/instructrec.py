@@ -359,6 +359,7 @@ class InstructRec(SequentialRecommender):
             return None if self.intent is None else self.intent(vectors)
         if not self.training or self._wishes is None:
             return self.intent(numbers)
+        self.intent.learn()  # also where it is not needed now: checkpoints hold the reader
         wishes = self._known(numbers)
         if wishes.known.all():
             return wishes.read_without_error()
