@@ -193,9 +193,7 @@ def test_item_rows_are_copied_for_matched_items_alone(films, tmp_path, caplog):
         assert torch.equal(own[name], stored[name]), name
     assert not torch.equal(own["behaviour.blocks.0.out.weight"], initial["behaviour.blocks.0.out.weight"])
     assert "15 of 25 items" in caplog.text
-    assert (
-        "taken over: log_scale, repeat, items, behaviour, fusion, summary, answers, intent, match, near." in caplog.text
-    )
+    assert "taken over: log_scale, repeat, items, behaviour, fusion, summary, answers, intent, match." in caplog.text
 
 
 def test_texts_are_seen_in_the_space_of_the_checkpoint(films, tmp_path):
