@@ -3,12 +3,13 @@
 For each way to train the text encoder (``--tunings``): accuracy on requests that an action answers (in scope, Hit@1),
 recall of those that none does (out of scope) with a threshold chosen on validation, parameters trained and seconds an
 epoch. ``--data_path`` is where ``instructrec convert clinc150`` has written its files. Runs that are recorded already
-are not run again; ``--show`` prints the table and runs nothing.
+are not run again; ``--show`` prints the table and runs nothing; ``--label`` and ``--options`` are those of an ablation.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import time
 from pathlib import Path
@@ -55,14 +56,18 @@ def measures(found: np.ndarray, sure: np.ndarray, true: np.ndarray, threshold: f
 
 
 def threshold_of(found: np.ndarray, sure: np.ndarray, true: np.ndarray) -> float:
-    """The highest threshold that keeps the accuracy on validation at :data:`KEPT`; 0 when there is none."""
+    """The highest threshold that keeps the accuracy on validation at :data:`KEPT`; 0 when there is none.
+
+    One standard error is added, so that requests not seen keep it as well.
+    """
+    kept = KEPT + math.sqrt(KEPT * (1 - KEPT) / (true > 0).sum())
     for threshold in np.sort(sure)[::-1]:
-        if measures(found, sure, true, threshold)["accuracy"] >= KEPT:
+        if measures(found, sure, true, threshold)["accuracy"] >= kept:
             return float(threshold)
     return 0.0
 
 
-def run(tuning: str, seed: int, data_path: str, options: dict[str, Any]) -> None:
+def run(label: str, tuning: str, seed: int, data_path: str, options: dict[str, Any]) -> None:
     """Train once and record."""
     settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     side = build(
@@ -87,6 +92,7 @@ def run(tuning: str, seed: int, data_path: str, options: dict[str, Any]) -> None
     trained = sum(p.numel() for p in side["model"].parameters() if p.requires_grad)
     transformer = side["model"].transformer
     result = {
+        "label": label,
         "tuning": tuning,
         "seed": seed,
         "options": options,
@@ -107,15 +113,25 @@ def run(tuning: str, seed: int, data_path: str, options: dict[str, Any]) -> None
 
 
 def main() -> None:
-    args = start(__doc__ or "", tunings="frozen,lora,adalora,full", seeds=1, data_path="dataset", options="{}", show=0)
+    args = start(
+        __doc__ or "",
+        tunings="frozen,lora,adalora,full",
+        seeds=1,
+        label="default",
+        data_path="dataset",
+        options="{}",
+        show=0,
+    )
     options = json.loads(args.options)
+    done = {(r["label"], r["tuning"], r["seed"]) for r in recorded("clinc150")}
     for seed in range(2020, 2020 + args.seeds) if not args.show else []:
         for tuning in args.tunings.split(","):
-            if not any((r["tuning"], r["seed"]) == (tuning, seed) for r in recorded("clinc150")):
-                run(tuning, seed, args.data_path, options)
+            if (args.label, tuning, seed) not in done:
+                run(args.label, tuning, seed, args.data_path, options)
     lines = []
-    for tuning in dict.fromkeys(r["tuning"] for r in recorded("clinc150")):
-        runs = [r for r in recorded("clinc150") if r["tuning"] == tuning]
+    labelled = [r for r in recorded("clinc150") if r["label"] == args.label]
+    for tuning in dict.fromkeys(r["tuning"] for r in labelled):
+        runs = [r for r in labelled if r["tuning"] == tuning]
         mean = statistics.mean
         lines.append(
             (
