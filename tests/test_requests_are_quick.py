@@ -55,7 +55,7 @@ def test_a_request_runs_the_transformer_once_and_writes_nothing(heard, monkeypat
     said = model.hear(TEXTS)
     assert len(passes) == 1 and encoder.cache.file.read_bytes() == stored
     assert np.array_equal(said.vectors.numpy(), encoder.encode(TEXTS))
-    assert torch.equal(said.intent.sign, model.intent.read(TEXTS)[0].sign)
+    assert torch.equal(said.intent.sign, model.intent.read(TEXTS).sign)
 
 
 def test_item_vectors_are_kept_until_the_weights_change(heard, monkeypatch):

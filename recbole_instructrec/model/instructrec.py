@@ -15,42 +15,30 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import nn
 from torch.nn import functional as F
 
 from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.data.dataset import CONTEXT, EARLIER, INSTRUCTION, encoder_length
-from recbole_instructrec.data.mentions import ItemMentions
-from recbole_instructrec.data.words import legible
 from recbole_instructrec.model.behaviour import BehaviourEncoder
 from recbole_instructrec.model.fusion import ContextEncoder, Fusion
+from recbole_instructrec.model.hearing import Hearing
 from recbole_instructrec.model.instructions import (
     BiLSTMInstructions,
     FrozenInstructions,
-    InstructionSummary,
     Said,
-    TunedInstructions,
 )
-from recbole_instructrec.model.intent import Intent, IntentScores, SentenceIntent, Wishes, intent_loss
-from recbole_instructrec.model.intent_reader import Lessons
+from recbole_instructrec.model.intent import SentenceIntent, intent_loss
 from recbole_instructrec.model.items import ItemTable, whitened_modalities
 from recbole_instructrec.model.kept import Kept
 from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
-from recbole_instructrec.model.match import TextMatch
-from recbole_instructrec.model.mention_scores import MentionScores
-from recbole_instructrec.model.projection import Projection, fit_principal_components, given_or_fitted
-from recbole_instructrec.model.read_intents import ReadIntents
-from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
-from recbole_instructrec.model.tuning import TunedTransformer
-from recbole_instructrec.model.understood import Understood, silenced, understood
 from recbole_instructrec.pretrained import Catalogue, Pretrained, projections_of_weights_to_come
 
 # Finite, because minus infinity times a gradient of zero is not a number.
@@ -60,7 +48,7 @@ _NEVER = -1e9
 _REPEAT_SPEED = 10.0
 
 
-class InstructRec(SequentialRecommender):
+class InstructRec(Hearing):
     """Sequential recommender that reads behaviour, context and instructions.
 
     Parameters
@@ -103,14 +91,6 @@ class InstructRec(SequentialRecommender):
         )
         self.context = ContextEncoder(dataset.context.sizes, size) if dataset.context.fields else None
         self.fusion = Fusion(size, config["n_heads"], config["hidden_dropout_prob"])
-        self.instructions: FrozenInstructions | TunedInstructions | BiLSTMInstructions | None = None
-        self.summary: InstructionSummary | None = None
-        self.intent: ReadIntents | SentenceIntent | None = None
-        self.answers: IntentScores | None = None
-        self._wishes: Wishes | None = None
-        self.match: TextMatch | None = None
-        self.near: MentionScores | None = None
-        self._mentions = ItemMentions(dataset.item_names, dataset.item_texts)
         if len(dataset.instructions) > 1:
             self._build_instruction_side(config, dataset, text_encoder, texts, has_text, given)
 
@@ -144,74 +124,6 @@ class InstructRec(SequentialRecommender):
         vectors = np.zeros((len(has_text), encoder.size), dtype=np.float32)
         vectors[has_text] = encoder([text for text in dataset.item_texts if text])
         return vectors, has_text
-
-    def _build_instruction_side(
-        self,
-        config: Any,
-        dataset: Any,
-        encoder: FrozenTextEncoder | None,
-        texts: np.ndarray,
-        has_text: np.ndarray,
-        given: Mapping[str, Projection],
-    ) -> None:
-        size, bank = config["hidden_size"], dataset.instructions
-        kind, tuning = config["instruction_encoder"], config["encoder_tuning"]
-        if kind == "bilstm":
-            self.instructions = BiLSTMInstructions(
-                bank.texts,
-                2 * size,
-                config["word_size"],
-                config["word_vectors"],
-                config["word_vectors_trainable"],
-                config["max_text_tokens"],
-            )
-        elif kind != "transformer":
-            raise ValueError(f"instruction_encoder must be transformer or bilstm, not {kind!r}.")
-        elif encoder is None:
-            raise ValueError("instruction_encoder: transformer needs a text_encoder.")
-        elif tuning == "frozen":
-            self.instructions = FrozenInstructions(encoder, bank.texts)
-        else:
-            if encoder.encoder is None:
-                raise ValueError(
-                    f"encoder_tuning: {tuning} needs the encoder's weights, and only cached vectors are here."
-                )
-            if not isinstance(encoder.encoder, TransformerEncoder):
-                raise ValueError(
-                    f"encoder_tuning: {tuning} is not possible with {config['text_encoder']}, only frozen."
-                )
-            # Another copy of the transformer: what is asked for is read with the weights as they came.
-            tuned = TransformerEncoder(config["text_encoder"], config["max_text_tokens"])
-            self.instructions = TunedInstructions(tuned, bank.texts, tuning, config["encoder_rank"])
-        width = self.instructions.size
-        self.summary = InstructionSummary(width, size, config["instruction_tokens"])
-        if len(dataset.attributes):
-            self.answers = IntentScores(dataset.attributes.matrix, dataset.attributes.n_main)
-            if kind == "transformer":
-                assert encoder is not None
-                others = [text for text in dataset.item_names if text]
-                self.intent = ReadIntents(
-                    encoder,
-                    bank.texts,
-                    dataset.attributes.names,
-                    dataset.templates,
-                    others,
-                    Lessons(texts=config["intent_texts"]),
-                    bool(config["show_progress"]),
-                )
-            else:
-                self.intent = SentenceIntent(width, len(dataset.attributes), size)
-            self._wishes = Wishes.of(bank.asked, len(dataset.attributes))
-        if has_text.any():
-            projection = given_or_fitted(
-                given.get("match.projection"), fit_principal_components, texts, has_text, config["item_text_size"]
-            )
-            self.match = TextMatch(
-                width, texts, has_text, projection, kind == "transformer", bool(config["match_learned"])
-            )
-        mentions = [self._mentions.find(text) for text in bank.texts]
-        if has_text.any() and config["instruction_mentions"] and any(mentions):
-            self.near = MentionScores(mentions, dataset.told_targets(), texts)
 
     def _made_for(self, dataset: Any, encoder: FrozenTextEncoder | None) -> dict[str, str]:
         """Hashes of what the rows of the parameters stand for, in their order."""
@@ -335,43 +247,6 @@ class InstructRec(SequentialRecommender):
         table = self.items()
         return table, F.normalize(table.float(), dim=-1)
 
-    def _read(self, numbers: torch.Tensor) -> Said:
-        """What the rows with these instruction numbers say, ``[n]``."""
-        if self.instructions is None:
-            return Said(torch.full_like(numbers, -1), numbers[:0])
-        distinct, line = torch.unique(numbers, return_inverse=True)
-        if len(distinct) and distinct[0] == 0:
-            distinct, line = distinct[1:], line - 1
-        if not len(distinct):
-            return Said(line, distinct)
-        vectors = self.instructions(distinct)
-        intent = self._intent_of(distinct, vectors)
-        mentions = [] if self.near is None else [self.near.mentions[number] for number in distinct.tolist()]
-        return Said(line, distinct, vectors, intent, mentions)
-
-    def _intent_of(self, numbers: torch.Tensor, vectors: torch.Tensor) -> Intent | None:
-        """What texts of the data set ask for, ``[n]``.
-
-        In training that is taken as known where it is: learned from a reader's
-        mistakes, the weight of an avoidance would shrink until it avoids nothing.
-        """
-        if not isinstance(self.intent, ReadIntents):
-            return None if self.intent is None else self.intent(vectors)
-        if not self.training or self._wishes is None:
-            return self.intent(numbers)
-        self.intent.learn()  # also where it is not needed now: checkpoints hold the reader
-        wishes = self._known(numbers)
-        if wishes.known.all():
-            return wishes.read_without_error()
-        pairs = zip(wishes.read_without_error(), self.intent(numbers), strict=True)
-        return Intent(*(torch.where(wishes.known.unsqueeze(1), sure, read) for sure, read in pairs))
-
-    def _known(self, numbers: torch.Tensor) -> Wishes:
-        """What texts of the data set are known to ask for, on the device of their numbers."""
-        assert self._wishes is not None
-        wishes = self._wishes.take(numbers.to(self._wishes.degree.device))
-        return Wishes(*[values.to(numbers.device) for values in wishes])
-
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """Cross-entropy of every target in a batch, plus the intent head's loss.
 
@@ -411,11 +286,6 @@ class InstructRec(SequentialRecommender):
         penalty = self.transformer.penalty() if self.transformer is not None else None
         return loss if penalty is None else loss + penalty
 
-    @property
-    def transformer(self) -> TunedTransformer | None:
-        """The transformer that is trained with the recommender, if one is."""
-        return self.instructions.transformer if isinstance(self.instructions, TunedInstructions) else None
-
     @staticmethod
     def _first_seen(seen: torch.Tensor, items: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """1.0 for the first occurrence of an item in its row, ``[n_targets, n_seen]``."""
@@ -450,58 +320,6 @@ class InstructRec(SequentialRecommender):
         read = items.gather(1, place.clamp(max=items.shape[1] - 1)) * (place < length.unsqueeze(1))
         before = torch.arange(items.shape[1], device=items.device) < skipped.unsqueeze(1)
         return items * before, read, length - skipped
-
-    @torch.no_grad()
-    def hear(self, texts: Sequence[str]) -> Said:
-        """What n requests say in words of any kind; what holds nothing legible says nothing.
-
-        Nothing is kept, neither in memory nor on disk. A text in which no attribute
-        is recognised ranks by its match with the items' texts and by behaviour.
-
-        Parameters
-        ----------
-        texts : sequence of str
-            One a request.
-
-        Returns
-        -------
-        Said
-            For :meth:`request`.
-        """
-        said = [legible(text) for text in texts]
-        distinct = {text: line for line, text in enumerate(dict.fromkeys(text for text in said if text))}
-        line = torch.tensor([distinct.get(text, -1) for text in said], device=self.device)
-        if self.instructions is None or not distinct:
-            return Said(torch.full_like(line, -1), line[:0])
-        words = list(distinct)
-        intent: Intent | None = None
-        if isinstance(self.intent, ReadIntents) and isinstance(self.instructions, FrozenInstructions):
-            vectors, states = self.instructions.read(words)  # one pass of the transformer serves both
-            intent = self.intent.read_states(states)[0]
-        else:
-            vectors = self.instructions.encode(words).to(self.device)
-            if isinstance(self.intent, ReadIntents):
-                intent = self.intent.read(words)[0]
-            elif self.intent is not None:
-                intent = self.intent(vectors)
-        intent = None if intent is None else silenced(intent)
-        mentions = [self._mentions.find(text) for text in words]
-        return Said(line, torch.zeros(len(words), dtype=torch.long, device=self.device), vectors, intent, mentions)
-
-    def understood(self, said: Said) -> list[Understood]:
-        """Which attributes n requests were understood to ask for, and how sure that is.
-
-        Parameters
-        ----------
-        said : Said
-            From :meth:`hear`.
-
-        Returns
-        -------
-        list of Understood
-            One a request.
-        """
-        return understood(said, self.attribute_names)
 
     def request(self, interaction: Any, said: Said) -> Scores:
         """Scores of n requests: evaluation rows, and what their users say.

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from recbole_instructrec.data.instructions.words import Templates
-from recbole_instructrec.model.intent import Intent
+from recbole_instructrec.model.intent import N_DEGREES, Intent
 from recbole_instructrec.model.intent_reader import IntentReader, Lessons, reader_of
 from recbole_instructrec.model.text_cache import TextCache
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+
+_AT_A_TIME = 256
 
 
 class ReadIntents(nn.Module):
@@ -93,27 +95,18 @@ class ReadIntents(nn.Module):
                 "intents",
                 hashlib.sha256(b"".join([*parts, self._encoder.fingerprint.encode()])).hexdigest(),
             )
-            width = 2 * len(self._names) + 3
-            flat = cache.vectors(self._texts, lambda texts: self.read(texts)[0].flat().cpu().numpy(), width)
+            width = 2 * len(self._names) + N_DEGREES
+            flat = cache.vectors(self._texts, lambda texts: self.read(texts).flat().cpu().numpy(), width)
             self._read = torch.from_numpy(flat).to(self.learned.device)
         return Intent.of(self._read[numbers])
 
-    @torch.no_grad()
-    def read(self, texts: list[str]) -> tuple[Intent, torch.Tensor]:
-        """Intents of any texts, and the attention of each attribute to their tokens ``[n, n_tokens, n_attributes]``."""
+    def read(self, texts: list[str]) -> Intent:
+        """Intents of any texts, ``[n]``."""
         return self.read_states(self._encoder.token_states(texts))
 
     @torch.no_grad()
-    def read_states(self, states: Sequence[torch.Tensor]) -> tuple[Intent, torch.Tensor]:
+    def read_states(self, states: Sequence[torch.Tensor]) -> Intent:
         """As :meth:`read`, from the states of the texts' tokens, ``[n_tokens, 2 * size]`` each."""
         self.learn()
-        if len(states) <= _TEXTS_AT_A_TIME:
-            return self.reader.read(states)
-        intents = [
-            self.reader.read(states[begin : begin + _TEXTS_AT_A_TIME])[0].flat()
-            for begin in range(0, len(states), _TEXTS_AT_A_TIME)
-        ]
-        return Intent.of(torch.cat(intents)), torch.zeros(0)
-
-
-_TEXTS_AT_A_TIME = 256
+        parts = [states[begin : begin + _AT_A_TIME] for begin in range(0, len(states), _AT_A_TIME)]
+        return Intent.of(torch.cat([self.reader.read(part)[0].flat() for part in parts]))

