@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
+from scipy.special import softmax
 
-from benchmarks.common import build, record, recorded, start, table
+from benchmarks.common import build, full_scores, record, recorded, start, table
 
 CONFIG = Path(__file__).parents[1] / "dataset_configs" / "clinc150.yaml"
 OUT_OF_SCOPE = "oos"
@@ -28,21 +28,14 @@ OUT_OF_SCOPE = "oos"
 KEPT = 0.962
 
 
-def confidence(side: dict[str, Any], loader: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Best action in scope, its probability, and the true item of each request, ``[n]`` each."""
-    model, dataset = side["model"].eval(), loader._dataset
+def confidence(side: dict[str, Any], part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Best action in scope, its probability, and the true item of each request (0 for none), ``[n]`` each."""
+    dataset = side[part]._dataset
     oos = dataset.field2token_id[dataset.iid_field][OUT_OF_SCOPE]
-    best, sure, true = [], [], []
-    for interaction, *_ in loader:
-        share = torch.softmax(model.full_sort_predict(interaction.to(model.device)), dim=1)
-        share[:, [0, oos]] = 0.0
-        top = share.max(1)
-        best.append(top.indices.cpu().numpy())
-        sure.append(top.values.cpu().numpy())
-        true.append(interaction[dataset.iid_field].cpu().numpy())
-    joined = (np.concatenate(part) for part in (best, sure, true))
-    found, certain, target = joined
-    return found, certain, np.where(target == oos, 0, target)
+    share = softmax(full_scores(side["model"], side[part]), axis=1)
+    share[:, [0, oos]] = 0.0
+    true = dataset.inter_feat[dataset.iid_field].numpy()
+    return share.argmax(1), share.max(1), np.where(true == oos, 0, true)
 
 
 def measures(found: np.ndarray, sure: np.ndarray, true: np.ndarray, threshold: float) -> dict[str, float]:
@@ -87,7 +80,7 @@ def run(label: str, tuning: str, seed: int, data_path: str, options: dict[str, A
 
     side["trainer"].fit(side["train"], side["valid"], verbose=False, callback_fn=after)
     side["trainer"].evaluate(side["test"], load_best_model=True)
-    valid, test = confidence(side, side["valid"]), confidence(side, side["test"])
+    valid, test = confidence(side, "valid"), confidence(side, "test")
     threshold = threshold_of(*valid)
     trained = sum(p.numel() for p in side["model"].parameters() if p.requires_grad)
     transformer = side["model"].transformer

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 RESULTS = Path(__file__).parent / "results"
@@ -112,6 +113,19 @@ def build(model: str, seed: int = 2020, dataset: str = "ml-100k", same: bool = T
         "model": network,
         "trainer": trainer,
     }
+
+
+@torch.no_grad()
+def full_scores(model: Any, loader: Any) -> np.ndarray:
+    """Scores of all items for every row of an evaluation part, ``[n, n_items]``; the padding item comes last."""
+    model.eval()
+    parts = []
+    for interaction, *_ in loader:
+        scores = model.full_sort_predict(interaction.to(model.device))
+        parts.append(scores.float().cpu().numpy().reshape(len(interaction), -1))
+    scores = np.concatenate(parts)
+    scores[:, 0] = -np.inf
+    return scores
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -17,7 +17,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_instructrec.data.dataset import INSTRUCTION
+from benchmarks.common import full_scores
+from recbole_instructrec.steering.measures import ndcg, rank_of
+from recbole_instructrec.steering.rankers import Fixed, HardFilter, PerfectReader
+from recbole_instructrec.steering.requests import Requests
+
+
+def requests_of(dataset: Any, source: str) -> Requests:
+    """What is said in each row of an evaluation part.
+
+    Parameters
+    ----------
+    dataset : InstructRecDataset
+        Part.
+    source : str
+        Evaluation row.
+
+    Returns
+    -------
+    Requests
+        ``[n]``, in the order of the rows.
+    """
+    dataset.use_instructions(source)
+    rows, bank = np.arange(len(dataset)), dataset.instructions
+    numbers = dataset.instruction_numbers(torch.from_numpy(rows)).tolist()
+    return Requests(rows, [bank.texts[number] for number in numbers], [bank.asked[number] for number in numbers])
 
 
 def controls(side: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -33,34 +57,21 @@ def controls(side: dict[str, Any]) -> dict[str, dict[str, float]]:
     dict of str to dict
         Metrics by control.
     """
-    model, trainer, test = side["model"], side["trainer"], side["test"]
-    data = test._dataset
-    has = torch.from_numpy(data.attributes.matrix[:, : data.attributes.n_main].toarray())  # [n_items, n_main]
-    share = torch.log(has / has.sum(1, keepdim=True).clamp(min=1))
-    scores_of, data_source = model.full_sort_predict, data._source
-    rows, trainer.config["report_rows"] = trainer.config["report_rows"], []
-
-    def reader(per_attribute: torch.Tensor) -> Any:
-        def score(interaction: Any) -> torch.Tensor:
-            asked = [data.instructions.asked[n].want for n in interaction[INSTRUCTION].tolist()]
-            interaction[INSTRUCTION] = torch.zeros_like(interaction[INSTRUCTION])
-            scores = scores_of(interaction)
-            for row, attributes in enumerate(asked):
-                for attribute in attributes:
-                    scores[row] += per_attribute[:, attribute]
-            return scores
-
-        return score
-
+    data = side["test"]._dataset
+    source, n_main = data._source, data.attributes.n_main
+    has = data.attributes.matrix[:, :n_main].toarray() > 0
+    data.use_instructions("none")
+    plain = Fixed(full_scores(side["model"], side["test"]))
+    requests = requests_of(data, "intent")
+    data.use_instructions(source)
+    target = data.inter_feat[data.iid_field].numpy()
     results = {}
-    data.use_instructions("intent")
-    try:
-        for name, per_attribute in (("filter", torch.where(has > 0, 0.0, -np.inf)), ("bound", share)):
-            model.full_sort_predict = reader(per_attribute)
-            found = trainer.evaluate(test, load_best_model=False)
-            results[name] = {metric: round(float(value), 6) for metric, value in found.items()}
-    finally:
-        model.full_sort_predict = scores_of
-        data.use_instructions(data_source)
-        trainer.config["report_rows"] = rows
+    for name, ranker in (("filter", HardFilter(plain, has)), ("bound", PerfectReader(plain, has, n_main))):
+        rank = rank_of(ranker(requests), target)
+        found: dict[str, float] = {}
+        for k in side["config"]["topk"]:
+            found[f"recall@{k}"] = float((rank <= k).mean())
+            found[f"ndcg@{k}"] = float(ndcg(rank, k).mean())
+            found[f"mrr@{k}"] = float(np.where(rank <= k, 1.0 / rank, 0.0).mean())
+        results[name] = {metric: round(value, 6) for metric, value in found.items()}
     return results

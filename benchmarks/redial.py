@@ -14,17 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from scipy.stats import bootstrap
 
-from benchmarks.common import build, record, recorded, start, table
-from recbole_instructrec.data.dataset import INSTRUCTION
-from recbole_instructrec.data.instructions.wish import Wish
+from benchmarks.common import build, full_scores, record, recorded, start, table
+from benchmarks.perfect_reader import requests_of
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
-from recbole_instructrec.steering import measures
+from recbole_instructrec.steering.measures import ndcg, rank_of
 from recbole_instructrec.steering.rankers import Bm25, Dense, Fixed, Fused, Ranker
-from recbole_instructrec.steering.requests import Requests
 
 CONFIG = Path(__file__).parents[1] / "dataset_configs" / "redial.yaml"
 OURS = "InstructRec"
@@ -34,37 +31,20 @@ K = 10
 WEIGHTS = (0.0, 0.02, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)
 
 
-def ranks(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Rank of each target, ``[n]``."""
-    return measures.rank_of(scores, target)
-
-
 class Told:
     """Rows of one part, what is said in each, and the targets."""
 
     def __init__(self, side: dict[str, Any], part: str) -> None:
         dataset = side[part]._dataset
         self.dataset, self.loader, self.model = dataset, side[part], side["model"]
-        dataset.use_instructions("file")
-        numbers = dataset.instruction_numbers(torch.arange(len(dataset))).tolist()
-        texts = [dataset.instructions.texts[number] for number in numbers]
-        self.requests = Requests(np.arange(len(texts)), texts, [Wish()] * len(texts))
+        self.requests = requests_of(dataset, "file")
         self.target = dataset.inter_feat[dataset.iid_field].numpy()
         self.user = dataset.inter_feat[dataset.uid_field].numpy()
 
-    @torch.no_grad()
-    def scores(self, instructed: bool) -> np.ndarray:
-        """Of the model, told or not, ``[n, n_items]``."""
-        parts = []
-        self.model.eval()
-        for interaction, *_ in self.loader:
-            batch = interaction.to(self.model.device)
-            if not instructed:
-                batch[INSTRUCTION] = torch.zeros_like(batch[INSTRUCTION])
-            parts.append(self.model.full_sort_predict(batch).float().cpu().numpy())
-        found = np.concatenate(parts)
-        found[:, 0] = -np.inf
-        return found
+    def scores(self, source: str) -> np.ndarray:
+        """Of the model in one evaluation row, ``[n, n_items]``."""
+        self.dataset.use_instructions(source)
+        return full_scores(self.model, self.loader)
 
 
 def baselines(side: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -77,10 +57,10 @@ def baselines(side: dict[str, Any]) -> dict[str, np.ndarray]:
 
     def gain(weight: float) -> float:
         scores = dense(valid.requests) + weight * popularity
-        return float(measures.ndcg(ranks(scores, valid.target), K).mean())
+        return float(ndcg(rank_of(scores, valid.target), K).mean())
 
     weight = max(WEIGHTS, key=gain)
-    plain = Fixed(test.scores(instructed=False))
+    plain = Fixed(test.scores("none"))
     found = {
         "un-instructed": plain(test.requests),
         "BM25": Bm25(texts)(test.requests),
@@ -88,7 +68,7 @@ def baselines(side: dict[str, Any]) -> dict[str, np.ndarray]:
         f"dense + {weight} log-popularity": dense(test.requests) + weight * popularity,
         "dense + un-instructed (RRF)": Fused(dense, plain)(test.requests),
     }
-    return {name: ranks(scores, test.target) for name, scores in found.items()}
+    return {name: rank_of(scores, test.target) for name, scores in found.items()}
 
 
 def run(label: str, seed: int, data_path: str, options: dict[str, Any]) -> None:
@@ -101,8 +81,8 @@ def run(label: str, seed: int, data_path: str, options: dict[str, Any]) -> None:
     )
     side["trainer"].evaluate(side["test"], load_best_model=True)
     test, valid = Told(side, "test"), Told(side, "valid")
-    found = {OURS: ranks(test.scores(instructed=True), test.target), **baselines(side)}
-    on_validation = measures.ndcg(ranks(valid.scores(instructed=True), valid.target), K).mean()
+    found = {OURS: rank_of(test.scores("file"), test.target), **baselines(side)}
+    on_validation = ndcg(rank_of(valid.scores("file"), valid.target), K).mean()
     _record(label, seed, options, found, test.user, float(on_validation), curve)
 
 
@@ -119,16 +99,10 @@ def run_sasrec(seed: int, data_path: str) -> None:
         side["train"], side["valid"], verbose=False, callback_fn=lambda epoch, score: curve.append(round(score, 5))
     )
     side["trainer"].evaluate(side["test"], load_best_model=True)
-    found, target, user = [], [], []
-    model, dataset = side["model"].eval(), side["test"]._dataset
-    with torch.no_grad():
-        for interaction, *_ in side["test"]:
-            scores = model.full_sort_predict(interaction.to(model.device)).cpu().numpy().reshape(len(interaction), -1)
-            scores[:, 0] = -np.inf
-            target.append(interaction[dataset.iid_field].cpu().numpy())
-            user.append(interaction[dataset.uid_field].cpu().numpy())
-            found.append(ranks(scores, target[-1]))
-    _record("SASRec", seed, {}, {"SASRec": np.concatenate(found)}, np.concatenate(user), max(curve), curve)
+    dataset = side["test"]._dataset
+    target, user = (dataset.inter_feat[field].numpy() for field in (dataset.iid_field, dataset.uid_field))
+    rank = rank_of(full_scores(side["model"], side["test"]), target)
+    _record("SASRec", seed, {}, {"SASRec": rank}, user, max(curve), curve)
 
 
 def _record(
@@ -141,7 +115,7 @@ def _record(
     curve: list[float],
 ) -> None:
     figures = {
-        name: {"recall@10": float((rank <= K).mean()), "ndcg@10": float(measures.ndcg(rank, K).mean())}
+        name: {"recall@10": float((rank <= K).mean()), "ndcg@10": float(ndcg(rank, K).mean())}
         for name, rank in found.items()
     }
     record(
@@ -162,9 +136,7 @@ def _record(
 
 def interval(ours: list[np.ndarray], others: list[np.ndarray], user: np.ndarray) -> tuple[float, float]:
     """95 % interval of the difference of NDCG@10, paired by example, resampling users, whose examples are alike."""
-    difference = np.mean([measures.ndcg(rank, K) for rank in ours], axis=0) - np.mean(
-        [measures.ndcg(rank, K) for rank in others], axis=0
-    )
+    difference = np.mean([ndcg(rank, K) for rank in ours], axis=0) - np.mean([ndcg(rank, K) for rank in others], axis=0)
     _, code = np.unique(user, return_inverse=True)
     total, count = np.bincount(code, difference), np.bincount(code)
     found = bootstrap(
