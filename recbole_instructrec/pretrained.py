@@ -48,6 +48,7 @@ _OF_AN_OPTION: tuple[tuple[tuple[str, ...], str], ...] = (
     (("behaviour.blocks.", "fusion."), "n_heads"),
     (("items.adaptors.",), "item_fusion"),
     (("intent.",), "instruction_language"),
+    (("log_scale",), "temperature"),
 )
 
 
@@ -117,6 +118,8 @@ class Pretrained:
         Its projections of texts and other modalities.
     other_options : dict of str to str
         Options of :data:`_OF_AN_OPTION` that differ, and how.
+    own_popularity : bool
+        Whether item biases start from the popularity in the data set at hand, which the checkpoint's would replace.
     """
 
     file: str
@@ -124,6 +127,7 @@ class Pretrained:
     catalogue: Catalogue
     projections: dict[str, Projection]
     other_options: dict[str, str]
+    own_popularity: bool
 
     @classmethod
     def read(cls, config: Any, dataset: Any, encoder: FrozenTextEncoder | None) -> Pretrained:
@@ -177,7 +181,7 @@ class Pretrained:
             for _, name in _OF_AN_OPTION
             if options.get(name) != checkpoint.plain(config[name])
         }
-        return cls(file, weights, catalogue, projections_in(weights), other_options)
+        return cls(file, weights, catalogue, projections_in(weights), other_options, bool(config["popularity_prior"]))
 
     def transfer(self, model: InstructRec) -> None:
         """Copy into a new model all that holds for it, and log what was copied.
@@ -196,7 +200,8 @@ class Pretrained:
         left: dict[str, str] = {}
         with torch.no_grad():
             for name in _ITEM_ROWS + _MORE_ITEM_ROWS:
-                if name in own and name in self.weights:
+                kept = name == "item_bias" and self.own_popularity
+                if name in own and name in self.weights and not kept:
                     own[name][new] = self.weights[name][old]
             for name in names:
                 reason = self._reason_to_leave(name, own[name], model)

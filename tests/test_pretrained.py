@@ -233,6 +233,16 @@ def test_what_stands_for_other_things_is_left(films, tmp_path, caplog):
     assert torch.equal(target.answers.wish, source.answers.wish)
 
 
+def test_what_this_run_sets_is_not_overwritten(films, caplog):
+    source, file, _ = trained(films)
+    with caplog.at_level(logging.INFO):
+        target, _, train, _, _ = started(films, file, temperature=2.0, popularity_prior=True)
+    assert torch.isclose(target.log_scale.exp(), torch.tensor(0.5))
+    assert torch.equal(target.item_bias, torch.from_numpy(np.log1p(train._dataset.target_counts())).float())
+    assert torch.equal(target.items.id.weight, source.items.id.weight)
+    assert "temperature 0.07 there, 2.0 here" in caplog.text
+
+
 def test_words_of_a_bilstm_are_left_where_they_differ(films, tmp_path, caplog):
     _, file, _ = trained(films, instruction_encoder="bilstm")
     with caplog.at_level(logging.INFO):
