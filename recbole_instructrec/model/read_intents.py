@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -66,6 +67,10 @@ class ReadIntents(nn.Module):
         super().train(mode)
         self.reader.eval()
         return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._read = None  # what another reader made of the texts
 
     def learn(self) -> None:
         """Train the reader, or take it from disk, unless it has been loaded."""

@@ -15,6 +15,9 @@ PEFT_INSTALL = "pip install -c constraints.txt -e '.[tuning]'"
 # Share of the steps with all ranks, and at the end with the ranks that were kept.
 _WARM, _SETTLED = 0.1, 0.3
 
+# What peft's allocator of ranks remembers: sensitivities of the weights, and their averages.
+_IMPORTANCE = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+
 
 class TunedTransformer(nn.Module):
     """A transformer whose weights, or adapters of them, are trained.
@@ -70,7 +73,7 @@ class TunedTransformer(nn.Module):
         """Plan the ranks of adalora over the steps to come."""
         if self._adaptive is None:
             return
-        settings = self._adaptive.peft_config[self._adaptive.trainable_adapter_name]
+        settings = self._settings
         settings.tinit, settings.tfinal = int(_WARM * n_steps), int(_SETTLED * n_steps)
         settings.deltaT = max(1, n_steps // 200)
         settings.total_step = n_steps
@@ -94,13 +97,26 @@ class TunedTransformer(nn.Module):
             if "lora_A" in name or "lora_B" in name:
                 product = factor @ factor.T if "lora_A" in name else factor.T @ factor
                 distances.append((product - torch.eye(len(product), device=product.device)).norm())
-        weight = self._adaptive.peft_config[self._adaptive.trainable_adapter_name].orth_reg_weight
+        weight = self._settings.orth_reg_weight
         return weight * torch.stack(distances).mean()
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Steps done, so that a resumed training goes on with the ranks it had."""
-        return {"step": self._step}
+        """Steps done and what adalora knows of the importance of ranks: a resumed training goes on with the same."""
+        state: dict[str, Any] = {"step": self._step}
+        if self._adaptive is not None:
+            state["ranks"] = self._settings.rank_pattern
+            for name in _IMPORTANCE:
+                state[name] = dict(getattr(self._adaptive.rankallocator, name))
+        return state
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Counterpart of :meth:`get_extra_state`."""
         self._step = int(state["step"])
+        if self._adaptive is not None and "ranks" in state:
+            self._settings.rank_pattern = state["ranks"]
+            for name in _IMPORTANCE:
+                setattr(self._adaptive.rankallocator, name, dict(state[name]))
+
+    @property
+    def _settings(self) -> Any:
+        return self._adaptive.peft_config[self._adaptive.trainable_adapter_name]

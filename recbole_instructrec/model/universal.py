@@ -109,7 +109,8 @@ class UniversalEncoder:
         return vectors[[rows[-1][0] for rows in places]], [halves[torch.tensor(rows)].flatten(1) for rows in places]
 
     def _cut(self, text: str) -> str:
-        words = words_of(text[:MAX_CHARACTERS])
+        text = text[:MAX_CHARACTERS]
+        words = words_of(text)
         return text if len(words) <= self.max_tokens else _join(words[: self.max_tokens])
 
     def _vectors(self, texts: list[str], progress: bool) -> np.ndarray:

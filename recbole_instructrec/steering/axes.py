@@ -83,6 +83,8 @@ class Steering:
 
     def _measure(self, axis: str, wording: str, requests: Requests, share: str, names: list[str] | None = None) -> None:
         """Share of the (first) attribute and NDCG of the target for the rankers."""
+        if not len(requests):
+            return  # nothing in this catalogue can be asked so
         attribute = np.array([(wish.want or wish.avoid)[0] for wish in requests.wishes])
         shares, gains = {}, {}
         for name in names or self.rankers:
@@ -125,6 +127,8 @@ class Steering:
     def ask_and_avoid(self) -> None:
         """The target is in the list when its attribute is asked for, and not when that is to be avoided."""
         rows, values = self.maker.of_target("intent")
+        if not len(rows):
+            return
         asked, avoided = self._say("intent", rows, values), self._say("avoid", rows, values)
         found = {}
         for name, ranker in self.rankers.items():
@@ -144,6 +148,8 @@ class Steering:
             ("both_but_not", "two wishes with an exception"),
         ):
             requests = self._say(kind, *self.maker.of_target(kind, avoided if "but_not" in kind else None))
+            if not len(requests):
+                continue  # such as two wishes where each item has one attribute
             shares, gains = {}, {}
             for name, ranker in self.rankers.items():
                 if name == BOUND:
@@ -171,12 +177,11 @@ class Steering:
         """The same requests in training words, held-out words, and words other than the attribute's own."""
         rows, values = self.maker.of_target("intent")
         other, places = self.maker.paraphrase(rows, values)
-        if not len(other):
-            return
-        same_rows, same_values = rows[places], [values[place] for place in places]
+        if len(other):  # all three on the same rows
+            rows, values = rows[places], [values[place] for place in places]
         for wording, requests in (
-            ("training words", self._say("intent", same_rows, same_values, "train")),
-            ("held out", self._say("intent", same_rows, same_values)),
+            ("training words", self._say("intent", rows, values, "train")),
+            ("held out", self._say("intent", rows, values)),
             ("without the attribute's own words", other),
         ):
             self._measure("paraphrase", wording, requests, f"share in the top {K}")
@@ -202,6 +207,8 @@ class Steering:
     def control(self) -> None:
         """Another user's request, and an empty one."""
         requests = self._say("intent", *self.maker.of_target("intent"))
+        if not len(requests):
+            return
         moved = np.roll(np.arange(len(requests)), 1)
         shuffled = Requests(requests.rows, [requests.texts[i] for i in moved], [requests.wishes[i] for i in moved])
         empty = Requests(requests.rows, [" "] * len(requests), [Wish()] * len(requests))
@@ -213,6 +220,8 @@ class Steering:
     def behaviour_kept(self) -> None:
         """Among the items that have the attribute, does the user's taste still count?"""
         requests = self._say("intent", *self.maker.of_target("intent"))
+        if not len(requests):
+            return
         attribute = np.array([wish.want[0] for wish in requests.wishes])
         gains = {}
         for name in (MODEL, PLAIN):

@@ -13,8 +13,10 @@ def top(scores: np.ndarray, k: int) -> np.ndarray:
     """The k items with the highest scores, best first, ``[n, k]``; of equal ones the lower number first."""
     if scores.shape[1] <= k:
         return np.argsort(-scores, axis=1, kind="stable")
-    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    best.sort(axis=1)
+    last = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    better, tied = scores > last, scores == last
+    chosen = better | (tied & (tied.cumsum(1) <= k - better.sum(1, keepdims=True)))
+    best = np.nonzero(chosen)[1].reshape(len(scores), k)
     order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
     return np.take_along_axis(best, order, 1)
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 
 from recbole_instructrec.model.losses import all_scores
 from recbole_instructrec.steering.requests import Requests
@@ -113,17 +114,20 @@ class Bm25:
             ) from error
         self._library = bm25s
         self._index = bm25s.BM25()
-        self._index.index(bm25s.tokenize(item_texts, stopwords="en", show_progress=False), show_progress=False)
-        self._n_items = len(item_texts)
+        words = bm25s.tokenize(item_texts, stopwords="en", show_progress=False)
+        self._n_items, self._has_words = len(item_texts), bool(words.vocab)
+        if self._has_words:  # the library indexes no empty vocabulary
+            self._index.index(words, show_progress=False)
 
     def __call__(self, requests: Requests) -> np.ndarray:
         """As :meth:`Ranker.__call__`."""
         distinct = {text: place for place, text in enumerate(dict.fromkeys(requests.texts))}
         words = self._library.tokenize(list(distinct), stopwords="en", return_ids=False, show_progress=False)
-        scores = np.stack(
-            [self._index.get_scores(query) if query else np.zeros(self._n_items, dtype=np.float32) for query in words]
-        )
-        result = scores[[distinct[text] for text in requests.texts]]
+        scores = np.zeros((len(distinct), self._n_items), dtype=np.float32)
+        for place, query in enumerate(words):
+            if query and self._has_words:
+                scores[place] = self._index.get_scores(query)
+        result = scores[np.array([distinct[text] for text in requests.texts], dtype=int)]
         result[:, 0] = -np.inf
         return result
 
@@ -144,7 +148,7 @@ class Dense:
 
 
 class Fused:
-    """Reciprocal rank fusion of two rankers: ``sum 1 / (60 + rank)``."""
+    """Reciprocal rank fusion of rankers: ``sum 1 / (60 + rank)``; items with equal scores share their mean rank."""
 
     def __init__(self, *rankers: Ranker) -> None:
         self._rankers = rankers
@@ -153,10 +157,7 @@ class Fused:
         """As :meth:`Ranker.__call__`."""
         total: np.ndarray | float = 0.0
         for ranker in self._rankers:
-            order = np.argsort(-ranker(requests), axis=1, kind="stable")
-            rank = np.empty_like(order)
-            np.put_along_axis(rank, order, np.arange(1, order.shape[1] + 1)[None, :], 1)
-            total = total + 1.0 / (_RRF_K + rank)
+            total = total + 1.0 / (_RRF_K + rankdata(-ranker(requests), axis=1))
         result = np.asarray(total)
         result[:, 0] = -np.inf
         return result

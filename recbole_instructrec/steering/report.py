@@ -11,6 +11,9 @@ from typing import Any
 
 from recbole_instructrec.steering.axes import MODEL, Line
 
+#: Half the width of a 95 % interval, in standard errors.
+INTERVAL = 1.96
+
 
 def table(lines: Sequence[Line], rankers: Sequence[str]) -> str:
     """One row a figure, one column a ranker, values with two standard errors.
@@ -39,7 +42,7 @@ def table(lines: Sequence[Line], rankers: Sequence[str]) -> str:
 def _cell(value: dict[str, float] | None) -> str:
     if value is None or math.isnan(value["value"]):
         return "-"
-    return f"{value['value']:.4f} ±{2 * value['error']:.4f}"
+    return f"{value['value']:.4f} ±{INTERVAL * value['error']:.4f}"
 
 
 def write_json(file: Path, about: dict[str, Any], lines: Sequence[Line]) -> None:
@@ -77,7 +80,7 @@ def draw(file: Path, lines: Sequence[Line], rankers: Sequence[str], title: str) 
         line = shown[place]
         names = [name for name in rankers if name in line.values]
         values = [line.values[name]["value"] for name in names]
-        errors = [2 * line.values[name]["error"] for name in names]
+        errors = [INTERVAL * line.values[name]["error"] for name in names]
         colours = ["tab:red" if name == MODEL else "tab:gray" for name in names]
         axis.barh(range(len(names)), values, xerr=errors, color=colours)
         axis.set_yticks(range(len(names)), names, fontsize=7)
