@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _ITEM_ROWS = ("items.id.weight", "item_bias")
 
 #: Those that a model may lack.
-_MORE_ITEM_ROWS = ("match.moved",)
+_MORE_ITEM_ROWS = ("match.moved", "frozen_match.moved")
 
 #: Histories are left aligned: a position means the same in tables of any length.
 _POSITIONS = "behaviour.position.weight"

@@ -345,6 +345,26 @@ def test_full_tuning_trains_the_encoder(tmp_path, films):
     assert torch.isfinite(model.instructions.encode(["something new"])).all()
 
 
+def test_the_encoder_as_it_came_is_heard_beside_the_tuned_one(tmp_path, films):
+    model, train, test = build_model(films, text_encoder=tiny_gpt(tmp_path / "gpt"), encoder_tuning="full")
+    tuned, frozen = model.train()._encoders_heard(4000)
+    assert (tuned + frozen >= 1).all()
+    assert [round(float(part.mean()), 1) for part in (tuned, frozen, tuned * frozen)] == [0.8, 0.8, 0.5]
+    sum(model.calculate_loss(batch) for batch in train).backward()
+    for match in (model.match, model.frozen_match):
+        assert match.query.weight.grad.abs().sum() > 0
+    model.eval()
+    tuned, frozen = model._encoders_heard(3)
+    assert tuned.all() and frozen.all()
+    test._dataset.use_instructions("intent")
+    rows = test._dataset[[0, 1]]
+    texts = [test._dataset.instructions.texts[number] for number in rows["instruction_number"].tolist()]
+    with torch.no_grad():
+        heard, read = model.hear(texts), model._read(rows["instruction_number"])
+    for own, other in ((heard.vectors, read.vectors), (heard.frozen, read.frozen)):
+        assert torch.allclose(own[heard.line], other[read.line], atol=1e-5)
+
+
 @pytest.mark.parametrize("header", ["", "3 4\n"], ids=["glove", "word2vec"])
 def test_bilstm_over_word_vectors(films, tmp_path, header, caplog):
     file = tmp_path / "words.txt"

@@ -45,6 +45,8 @@ class Hearing(SequentialRecommender):
         What intents do to the scores.
     match : TextMatch or None
         Instruction and item texts compared, None without item texts.
+    frozen_instructions, frozen_match : Module or None
+        Where the encoder is tuned: the encoder as it came, and its match with the item texts.
     near : MentionScores or None
         Items near those that an instruction names, None where no text names any.
     attribute_names : list of str
@@ -60,6 +62,9 @@ class Hearing(SequentialRecommender):
         self.intent: ReadIntents | SentenceIntent | None = None
         self.answers: IntentScores | None = None
         self.match: TextMatch | None = None
+        self.frozen_instructions: FrozenInstructions | None = None
+        self.frozen_match: TextMatch | None = None
+        self.frozen_match_share: float = config["frozen_match_share"]
         self.near: MentionScores | None = None
         self._wishes: Wishes | None = None
         self._mentions: ItemMentions | None = None
@@ -128,6 +133,12 @@ class Hearing(SequentialRecommender):
             self.match = TextMatch(
                 width, texts, has_text, projection, kind == "transformer", bool(config["match_learned"])
             )
+            if isinstance(self.instructions, TunedInstructions):
+                assert encoder is not None
+                self.frozen_instructions = FrozenInstructions(encoder, bank.texts)
+                self.frozen_match = TextMatch(
+                    encoder.size, texts, has_text, projection, True, bool(config["match_learned"])
+                )
         if has_text.any() and config["instruction_mentions"]:
             finder = ItemMentions(dataset.item_names, dataset.item_texts)
             mentions = [finder.find(text) for text in bank.texts]
@@ -157,19 +168,25 @@ class Hearing(SequentialRecommender):
         if self.instructions is None or not distinct:
             return Said(torch.full_like(line, -1), line[:0])
         words = list(distinct)
-        intent: Intent | None = None
-        if isinstance(self.intent, ReadIntents) and isinstance(self.instructions, FrozenInstructions):
-            vectors, states = self.instructions.read(words)  # one pass of the transformer serves both
+        intent, vectors, frozen = None, None, None
+        plain = self.instructions if isinstance(self.instructions, FrozenInstructions) else self.frozen_instructions
+        if isinstance(self.intent, ReadIntents) and plain is not None:
+            frozen, states = plain.read(words)  # one pass of the transformer serves both
             intent = self.intent.read_states(states)
+        elif plain is not None:
+            frozen = plain.encode(words)
+        if plain is self.instructions:
+            vectors, frozen = frozen, None
         else:
             vectors = self.instructions.encode(words).to(self.device)
-            if isinstance(self.intent, ReadIntents):
+            if isinstance(self.intent, ReadIntents) and plain is None:
                 intent = self.intent.read(words)
-            elif self.intent is not None:
+            elif isinstance(self.intent, SentenceIntent):
                 intent = self.intent(vectors)
         intent = None if intent is None else silenced(intent)
         mentions = [] if self._mentions is None else [self._mentions.find(text) for text in words]
-        return Said(line, torch.zeros(len(words), dtype=torch.long, device=self.device), vectors, intent, mentions)
+        numbers = torch.zeros(len(words), dtype=torch.long, device=self.device)
+        return Said(line, numbers, vectors, intent, mentions, frozen)
 
     def understood(self, said: Said) -> list[Understood]:
         """Which attributes n requests were understood to ask for, and how sure that is.
@@ -198,7 +215,19 @@ class Hearing(SequentialRecommender):
         vectors = self.instructions(distinct)
         intent = self._intent_of(distinct, vectors)
         mentions = [] if self.near is None else [self.near.mentions[number] for number in distinct.tolist()]
-        return Said(line, distinct, vectors, intent, mentions)
+        frozen = None if self.frozen_instructions is None else self.frozen_instructions(distinct)
+        return Said(line, distinct, vectors, intent, mentions, frozen)
+
+    def _encoders_heard(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Whether the tuned encoder and the one as it came are heard in n instructions, 1 or 0, ``[n, 1]`` each.
+
+        In training some instructions are read by one of them alone: side by side
+        from the first step, the tuned one would learn all there is to learn, and
+        two readers who err apart are better than one.
+        """
+        drawn = torch.rand(n, 1, device=self.device) if self.training else torch.full((n, 1), 0.5, device=self.device)
+        half = self.frozen_match_share / 2
+        return (drawn >= half).float(), (drawn < 1.0 - half).float()
 
     def _intent_of(self, numbers: torch.Tensor, vectors: torch.Tensor) -> Intent | None:
         """What texts of the data set ask for, ``[n]``.

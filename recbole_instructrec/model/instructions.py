@@ -34,6 +34,8 @@ class Said(NamedTuple):
         What they ask for; None without attributes to ask for.
     mentions : list of list of int
         Items that they name.
+    frozen : Tensor or None
+        Where the encoder is tuned: their vectors under the encoder as it came, ``[n_instructions, frozen size]``.
     """
 
     line: torch.Tensor
@@ -41,6 +43,7 @@ class Said(NamedTuple):
     vectors: torch.Tensor | None = None
     intent: Intent | None = None
     mentions: Sequence[list[int]] = ()
+    frozen: torch.Tensor | None = None
 
 
 class FrozenInstructions(nn.Module):

@@ -228,6 +228,11 @@ class InstructRec(Hearing):
         if said.vectors is not None:
             if self.match is not None:
                 extra = self.match(said.vectors).float()
+                if self.frozen_match is not None and said.frozen is not None:
+                    tuned, frozen = self._encoders_heard(len(extra))
+                    extra = extra * tuned + self.frozen_match(said.frozen).float() * frozen
+                    heard = torch.where(line >= 0, tuned[line.clamp(min=0), 0], torch.ones_like(hidden[:, 0]))
+                    hidden = hidden * heard.unsqueeze(1)
             if self.answers is not None and said.intent is not None:
                 answer = self.answers(said.intent).float()
                 extra = extra + answer if len(extra) else answer
