@@ -11,7 +11,10 @@ from recbole_instructrec.model.losses import all_scores
 from recbole_instructrec.model.mention_scores import MentionScores
 from tests.support import build_all, build_data, make_config, small_interactions, write_dataset
 
-NAMES = ["", "The Matrix", "Matrix, The", "It", "It", "Toy Story", "Toy Story 2", "千と千尋の神隠し"]
+NAMES = [
+    "", "The Matrix", "Matrix, The", "It", "It", "Toy Story", "Toy Story 2", "千と千尋の神隠し",
+    "The War", "Anything Else", "恐怖",
+]  # fmt: skip
 TEXTS = [
     "",
     "The Matrix. 1999",
@@ -21,6 +24,9 @@ TEXTS = [
     "Toy Story. 1995",
     "Toy Story 2. 1999",
     "",
+    "The War. 1994. Drama",
+    "Anything Else. 2003",
+    "恐怖. 1999",
 ]
 
 
@@ -36,6 +42,9 @@ TEXTS = [
         ("Toy Story, Toy Story and toy story", [5]),
         ("千と千尋の神隠し を見た", [7]),
         ("", []),
+        ("no horror and nothing from the War movies, anything else is fine", []),
+        ("不要恐怖片", []),
+        ("The War (1994) and Anything Else (2003), 恐怖 1999", [8, 9, 10]),
     ],
 )
 def test_titles_are_found(text, found):
@@ -74,6 +83,15 @@ def test_own_targets_are_not_counted_in_training():
     assert alone[3] == alone[5] == 0 < alone[4]
     assert scores.eval()([[1]], [1])[0][3] > 0
     assert scores.train()([[1]])[0][3] > 0  # a text that is not of the data set
+
+
+def test_own_targets_that_the_text_names_are_not_counted_either():
+    scores = scores_of([[], [1, 3], [3]], [(1, 3), (2, 4)])
+    with torch.no_grad():
+        scores.alike.zero_()
+        scores.named.zero_()
+    assert scores.train()([[1, 3]], [1])[0][3] == 0
+    assert scores.eval()([[1, 3]], [1])[0][3] > 0
 
 
 def test_weights_are_learned():

@@ -8,8 +8,17 @@ from recbole_instructrec.data.words import words_of
 
 _ARTICLES = {"the", "a", "an", "la", "le", "les", "il", "el", "der", "die", "das"}
 
-# Titles of one word are words of the language ("It", "Her"): they count only beside their year.
-_FEWEST_WORDS = 2
+# "It", "The Other", "Anything Else" are words of the language: such titles count only beside their year.
+_COMMON = _ARTICLES | set(
+    """
+    i me my you your he him his she her it its we us our they them their this that these those who what which
+    where when why how all any anything anyone every everything everyone some something someone nothing no none
+    one other others else another same first last next only and or but if so as at by for from in into of off on
+    out over to up with without about after before is are was were be been do does did have has had can could
+    will would should not more most much many very too here there now then good bad new old big little
+    """.split()  # noqa: SIM905
+)
+_FEWEST_WORDS, _FEWEST_CHARACTERS = 2, 3
 
 
 class ItemMentions:
@@ -24,8 +33,9 @@ class ItemMentions:
 
     Notes
     -----
-    The longest title wins where several fit. A title of one word, or one that
-    several items have, counts only where the item's year follows it.
+    The longest title wins where several fit. A title that several items have, or
+    that has less than two telling words (three characters of a script without
+    spaces), counts only where the item's year follows it.
     """
 
     def __init__(self, names: Sequence[str], texts: Sequence[str]) -> None:
@@ -71,4 +81,11 @@ class ItemMentions:
         of_the_year = [item for item in items if following in self._years[item]]
         if of_the_year:
             return of_the_year[0]
-        return items[0] if len(items) == 1 and len(title) >= _FEWEST_WORDS else 0
+        return items[0] if len(items) == 1 and _tells(title) else 0
+
+
+def _tells(title: tuple[str, ...]) -> bool:
+    """Whether the words of a title alone say that the item is meant."""
+    characters = sum(len(word) == 1 and ord(word) > 0x2E7F for word in title)
+    words = sum(word not in _COMMON for word in title) - characters
+    return words >= _FEWEST_WORDS or characters >= _FEWEST_CHARACTERS

@@ -139,7 +139,7 @@ class Hearing(SequentialRecommender):
                 self.frozen_match = TextMatch(
                     encoder.size, texts, has_text, projection, True, bool(config["match_learned"])
                 )
-        if has_text.any() and config["instruction_mentions"]:
+        if has_text.any() and config["instruction_mentions"] and "file" in dataset.sources:
             finder = ItemMentions(dataset.item_names, dataset.item_texts)
             mentions = [finder.find(text) for text in bank.texts]
             if any(mentions):
@@ -238,12 +238,12 @@ class Hearing(SequentialRecommender):
         if not isinstance(self.intent, ReadIntents):
             return None if self.intent is None else self.intent(vectors)
         if not self.training or self._wishes is None:
-            return self.intent(numbers)
+            return silenced(self.intent(numbers))
         self.intent.learn()  # also where it is not needed now: checkpoints hold the reader
         wishes = self._known(numbers)
         if wishes.known.all():
             return wishes.read_without_error()
-        pairs = zip(wishes.read_without_error(), self.intent(numbers), strict=True)
+        pairs = zip(wishes.read_without_error(), silenced(self.intent(numbers)), strict=True)
         return Intent(*(torch.where(wishes.known.unsqueeze(1), sure, read) for sure, read in pairs))
 
     def _known(self, numbers: torch.Tensor) -> Wishes:

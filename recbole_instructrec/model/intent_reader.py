@@ -325,7 +325,8 @@ def reader_of(
         In evaluation mode, without gradients.
     """
     lessons = lessons or Lessons()
-    known = [_VERSION, encoder, templates.fingerprint, list(names), lessons._asdict(), seed]
+    told = hashlib.sha256(json.dumps(list(others)).encode()).hexdigest()
+    known = [_VERSION, encoder, templates.fingerprint, list(names), told, lessons._asdict(), seed]
     name = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
     file = folder / f"reader-{name}.pt"
     with torch.random.fork_rng():

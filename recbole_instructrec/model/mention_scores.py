@@ -93,7 +93,10 @@ class MentionScores(nn.Module):
                 continue
             together[row] = np.asarray(self._near[items].sum(0)).ravel()
             if self.training and numbers is not None:
-                np.subtract.at(together[row], self._own.get(numbers[row], []), float(self._root[items].sum()))
+                own = self._own.get(numbers[row], [])
+                np.subtract.at(together[row], own, float(self._root[items].sum()))
+                twice = [target for target in own if target in items]  # both ways: counted once more
+                np.subtract.at(together[row], twice, self._root[twice])
             alike[row] = (self.vectors[items] @ self.vectors.T).amax(0)
             named[row, items] = 1.0
         near = torch.from_numpy(np.log1p(together.clip(min=0.0))).to(device)

@@ -73,7 +73,9 @@ class IntentSource:
         )  # [n_main, n_templates]
         self._kinds = [kind for kind, share in kinds.items() if share > 0]
         self._shares = np.cumsum([kinds[kind] for kind in self._kinds]) / sum(kinds[kind] for kind in self._kinds)
-        counts = np.asarray(attributes.matrix[history.item].sum(0)).ravel() + 1.0
+        counts = (
+            np.asarray(attributes.matrix.sum(0)).ravel() + 1.0
+        )  # of the catalogue: interactions hold the test targets
         self._frequency = np.cumsum(counts) / counts.sum()
         rng = np.random.default_rng([seed, 1])
         self._tables = {
