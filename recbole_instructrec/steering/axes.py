@@ -12,7 +12,7 @@ from recbole_instructrec.data.instructions.wish import Wish
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.steering import measures
 from recbole_instructrec.steering.rankers import Ranker
-from recbole_instructrec.steering.requests import RequestMaker, Requests
+from recbole_instructrec.steering.requests import RequestMaker, Requests, met_in_training
 
 K = 10
 MODEL, PLAIN, FILTER, BOUND = "InstructRec", "un-instructed", "un-instructed + hard filter", "reader without error"
@@ -185,6 +185,14 @@ class Steering:
             ("without the attribute's own words", other),
         ):
             self._measure("paraphrase", wording, requests, f"share in the top {K}")
+        names = self.maker.attributes.names
+        new = [
+            not met_in_training(text, names[wish.want[0]], self.templates["en"])
+            for text, wish in zip(other.texts, other.wishes, strict=True)
+        ]
+        self._measure(
+            "paraphrase", "no word of training either", other.take(np.array(new, dtype=bool)), f"share in the top {K}"
+        )
         avoided = self.maker.avoidable(self._plain_lists)
         rows = np.flatnonzero(avoided >= 0)
         for wording, part in (("training words", "train"), ("held out", "held_out")):

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from recbole_instructrec.data.instructions.wish import Wish, wish_of
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.data.items import Attributes
 
 PARAPHRASES = Path(__file__).parent / "paraphrases.yaml"
+
+# Words that are about any film; and how many letters of a word tell it from others, whatever its ending.
+_OF_ANY_FILM = {"film", "films", "movie", "movies", "story", "stories", "watch", "tonight", "good", "great"}
+_STEM = 5
+
+
+def content_words(text: str) -> set[str]:
+    """Beginnings (five letters) of the words of a text that say what it is about."""
+    words = re.findall(r"[a-z]{3,}", text.lower())
+    return {word[:_STEM] for word in words if word not in ENGLISH_STOP_WORDS and word not in _OF_ANY_FILM}
+
+
+def met_in_training(text: str, attribute: str, templates: Templates) -> bool:
+    """Whether a wording shares a content word with what training calls the attribute."""
+    known = set().union(*(content_words(phrase) for phrase in [attribute, *templates.phrases(attribute)]))
+    return bool(content_words(text) & known)
 
 
 @dataclass

@@ -80,6 +80,10 @@ class Templates:
             filled.extend(template.format(**names) for template in language[kind][part])
         return filled
 
+    def phrases(self, value: str) -> list[str]:
+        """The other words that a value has in training requests, in all languages."""
+        return [phrase for language in self._languages for phrase in language.get("phrases", {}).get(value.lower(), [])]
+
     def others(self, values: Sequence[str]) -> list[str]:
         """What a request may name that is none of the given values, in all languages."""
         taken = {word for value in values for word in value.lower().split()}
