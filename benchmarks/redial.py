@@ -1,9 +1,10 @@
 """ReDial: films that people asked for in their own words, row ``file``, beside what one would otherwise do.
 
-InstructRec over seeds, and: itself un-instructed, BM25, dense retrieval, dense retrieval plus log-popularity (the
-weight is chosen on validation), reciprocal rank fusion of dense retrieval and the un-instructed model, RecBole's
-SASRec. ``--data_path`` is where ``instructrec convert redial`` has written its files. Runs that are recorded already
-are not run again; ``--show`` prints the table and runs nothing; ``--label`` and ``--options`` are those of an ablation.
+InstructRec over seeds, and: itself un-instructed, popularity, what the user took before and then popularity, BM25,
+dense retrieval, dense retrieval plus log-popularity (the weight is chosen on validation), reciprocal rank fusion of
+dense retrieval and the un-instructed model, RecBole's SASRec (dropout chosen on validation). ``--data_path`` is where
+``instructrec convert redial`` has written its files. Runs that are recorded already are not run again; ``--show``
+prints the table and runs nothing; ``--label`` and ``--options`` are those of an ablation.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ CONFIG = Path(__file__).parents[1] / "dataset_configs" / "redial.yaml"
 OURS = "InstructRec"
 K = 10
 
+#: Dropout of SASRec that is tried.
+DROPOUTS = (0.5, 0.2)
+
 #: Weights of log-popularity that are tried on validation.
 WEIGHTS = (0.0, 0.02, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)
 
@@ -40,6 +44,8 @@ class Told:
         self.requests = requests_of(dataset, "file")
         self.target = dataset.inter_feat[dataset.iid_field].numpy()
         self.user = dataset.inter_feat[dataset.uid_field].numpy()
+        self.history = dataset.inter_feat[dataset.item_id_list_field].numpy()
+        self.taken_before = (self.history == self.target[:, None]).any(1)
 
     def scores(self, source: str) -> np.ndarray:
         """Of the model in one evaluation row, ``[n, n_items]``."""
@@ -61,8 +67,14 @@ def baselines(side: dict[str, Any]) -> dict[str, np.ndarray]:
 
     weight = max(WEIGHTS, key=gain)
     plain = Fixed(test.scores("none"))
+    popular = np.tile(popularity, (len(test.target), 1))
+    popular[:, 0] = -np.inf  # padding
+    repeated = popular.copy()
+    np.put_along_axis(repeated, test.history, np.take_along_axis(popular, test.history, 1) + popularity.max() + 1.0, 1)
     found = {
         "un-instructed": plain(test.requests),
+        "popularity": popular,
+        "taken before, then popularity": repeated,
         "BM25": Bm25(texts)(test.requests),
         "dense": dense(test.requests),
         f"dense + {weight} log-popularity": dense(test.requests) + weight * popularity,
@@ -83,17 +95,17 @@ def run(label: str, seed: int, data_path: str, options: dict[str, Any]) -> None:
     test, valid = Told(side, "test"), Told(side, "valid")
     found = {OURS: rank_of(test.scores("file"), test.target), **baselines(side)}
     on_validation = ndcg(rank_of(valid.scores("file"), valid.target), K).mean()
-    _record(label, seed, options, found, test.user, float(on_validation), curve)
+    _record(label, seed, options, found, test.user, float(on_validation), curve, test.taken_before)
 
 
-def run_sasrec(seed: int, data_path: str) -> None:
+def run_sasrec(seed: int, data_path: str, dropout: float) -> None:
     """Train RecBole's SASRec once and record the ranks."""
     settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     columns = {"inter": ["user_id", "item_id", "item_id_list"]}
     own = {key: settings[key] for key in ("alias_of_item_id", "benchmark_filename")}
-    side = build(
-        "SASRec", seed, "redial", same=False, **own, load_col=columns, data_path=data_path, epochs=100, stopping_step=10
-    )
+    rates = {"hidden_dropout_prob": dropout, "attn_dropout_prob": dropout}
+    end = {"epochs": 100, "stopping_step": 10}
+    side = build("SASRec", seed, "redial", same=False, **own, **rates, **end, load_col=columns, data_path=data_path)
     for part in ("train", "valid", "test"):  # SASRec fails on an empty history: such a one is read as one padding item
         rows = side[part]._dataset
         rows.inter_feat[rows.item_list_length_field].clamp_(min=1)
@@ -105,7 +117,12 @@ def run_sasrec(seed: int, data_path: str) -> None:
     dataset = side["test"]._dataset
     target, user = (dataset.inter_feat[field].numpy() for field in (dataset.iid_field, dataset.uid_field))
     rank = rank_of(full_scores(side["model"], side["test"]), target)
-    _record("SASRec", seed, {}, {"SASRec": rank}, user, max(curve), curve)
+    _record(sasrec_label(dropout), seed, rates, {"SASRec": rank}, user, max(curve), curve)
+
+
+def sasrec_label(dropout: float) -> str:
+    """Label of its runs."""
+    return f"SASRec, dropout {dropout}"
 
 
 def _record(
@@ -116,6 +133,7 @@ def _record(
     user: np.ndarray,
     valid: float,
     curve: list[float],
+    taken_before: np.ndarray | None = None,
 ) -> None:
     figures = {
         name: {"recall@10": float((rank <= K).mean()), "ndcg@10": float(ndcg(rank, K).mean())}
@@ -131,6 +149,7 @@ def _record(
             "figures": figures,
             "ranks": {name: rank.tolist() for name, rank in found.items()},
             "user": user.tolist(),
+            **({} if taken_before is None else {"taken_before": taken_before.tolist()}),
             "learning_curve": curve,
         },
     )
@@ -160,10 +179,14 @@ def main() -> None:
     for seed in range(2020, 2020 + args.seeds) if not args.show else []:
         if (args.label, seed) not in done:
             run(args.label, seed, args.data_path, options)
-        if args.sasrec and ("SASRec", seed) not in done:
-            run_sasrec(seed, args.data_path)
+        for dropout in DROPOUTS if args.sasrec else ():
+            if (sasrec_label(dropout), seed) not in done:
+                run_sasrec(seed, args.data_path, dropout)
     runs = [r for r in recorded("redial") if r["label"] == args.label]
-    others = [r for r in recorded("redial") if r["label"] == "SASRec"]
+    of_dropout = {d: [r for r in recorded("redial") if r["label"] == sasrec_label(d)] for d in DROPOUTS}
+    others = max(
+        of_dropout.values(), key=lambda runs: statistics.mean(r["valid_ndcg@10"] for r in runs) if runs else 0.0
+    )
     if not runs:
         return
     of: dict[str, list[dict[str, Any]]] = dict.fromkeys(runs[0]["ranks"], runs)
@@ -174,16 +197,26 @@ def main() -> None:
     lines = []
     for name, from_runs in of.items():
         figures = [r["figures"].get(name) for r in from_runs if name in r["figures"]]
-        recall, ndcg = (statistics.mean(f[metric] for f in figures) for metric in ("recall@10", "ndcg@10"))
+        recall, gain = (statistics.mean(f[metric] for f in figures) for metric in ("recall@10", "ndcg@10"))
         low, high = (
             interval(mine, [np.array(r["ranks"][name]) for r in from_runs if name in r["ranks"]], user)
             if name != OURS and len(from_runs[0]["user"]) == len(user)
             else (float("nan"),) * 2
         )
         lines.append(
-            (name, len(figures), f"{recall:.4f}", f"{ndcg:.4f}", "" if name == OURS else f"[{low:+.4f}, {high:+.4f}]")
+            (name, len(figures), f"{recall:.4f}", f"{gain:.4f}", "" if name == OURS else f"[{low:+.4f}, {high:+.4f}]")
         )
     table(("ranker", "seeds", "Recall@10", "NDCG@10", "InstructRec better by, NDCG@10, 95 %"), lines)
+    before = np.array(runs[0].get("taken_before", [False] * len(user)), dtype=bool)
+    for said, rows in (("the target was taken before", before), ("the target is new to the user", ~before)):
+        if rows.any() and not rows.all():
+            print(f"\n{said}: {rows.sum()} of {len(rows)} requests")
+            apart = []
+            for name, from_runs in of.items():
+                ranks = [np.array(r["ranks"][name])[rows] for r in from_runs if name in r["ranks"]]
+                found = [(rank <= K).mean() for rank in ranks], [ndcg(rank, K).mean() for rank in ranks]
+                apart.append((name, *(f"{np.mean(values):.4f}" for values in found)))
+            table(("ranker", "Recall@10", "NDCG@10"), apart)
     best = [max(float(line[column]) for line in lines if line[0] != OURS) for column in (2, 3)]
     own = next(line for line in lines if line[0] == OURS)
     print(
