@@ -21,7 +21,7 @@ _DECADE = re.compile(r"\d{3}0s")
 _COMPOSED = 0.9
 
 # Share of clauses whose words are drawn; the others are idioms as they stand.
-_PATTERNS = 0.6
+_PATTERNS = 0.8
 
 # Share of values with a noun around them ("comedy films"), and of requests that are typed in a hurry ("dont").
 _FRAMED, _HURRIED = 0.4, 0.08
@@ -140,6 +140,9 @@ class _Words:
             text = _NAME.sub(lambda match: self.pick(self.language["words"][match.group(1)]), text)
         return text.format(**slots)
 
+    def _has(self, name: str) -> bool:
+        return name in self._clauses or name in self._patterns
+
     def value(self, value: str) -> str:
         """A value in one of the ways it is said."""
         usual = self.language.get("values", {}).get(value.lower(), value)
@@ -178,6 +181,8 @@ class _Words:
         return self.part("avoid", a=a)
 
     def both(self, a: str, b: str) -> str:
+        if self._has("both_of") and self.chance(0.35):
+            return self.part("both_of", a=a, b=b)
         return self.part("want", a=self.part("pair", a=a, b=b))
 
     def but_not(self, wanted: str, b: str) -> str:
@@ -189,6 +194,8 @@ class _Words:
         return self.part("want", a=f"{wanted} {self.pick(self._clauses['but'])} {b}")
 
     def both_but_not(self, a: str, b: str, c: str) -> str:
+        if self._has("contrast_two") and self.chance(0.3):
+            return self.part("contrast_two", a=a, b=b, c=c)
         return self.but_not(self.part("pair", a=a, b=b), c)
 
     def neither(self, a: str, b: str) -> str:
