@@ -44,7 +44,9 @@ class Told:
         self.requests = requests_of(dataset, "file")
         self.target = dataset.inter_feat[dataset.iid_field].numpy()
         self.user = dataset.inter_feat[dataset.uid_field].numpy()
-        self.history = dataset.inter_feat[dataset.item_id_list_field].numpy()
+        self.history = dataset[:][
+            dataset.item_id_list_field
+        ].numpy()  # rows hold where their history ends, not its items
         self.taken_before = (self.history == self.target[:, None]).any(1)
 
     def scores(self, source: str) -> np.ndarray:

@@ -74,6 +74,10 @@ def goals(f: Figures, language: str = "zh") -> list[tuple[str, str, str]]:
         for figure in (SHARE, GAIN):
             ratio = f(*wording, figure, MODEL) / f(*own, figure, MODEL)
             lines.append((f"paraphrase, {said} against training words: {figure}", f">= {goal}", f"{ratio:.3f}"))
+    for figure in (SHARE, GAIN):  # no goal: the harder part of the line above, on its own rows
+        found = [f("paraphrase", "no word of training either", figure, ranker) for ranker in (MODEL, PLAIN, FILTER)]
+        told = "; un-instructed {:.3f}, filter {:.3f}".format(*found[1:])
+        lines.append((f"paraphrase, no word of training either: {figure}", "-", f"{found[0]:.3f}{told}"))
     for figure in (SHARE, GAIN):
         ratio = f("language, ask", language, figure, MODEL) / f("language, ask", "en", figure, MODEL)
         lines.append((f"{language} against English, ask: {figure}", ">= .85", f"{ratio:.3f}"))
