@@ -7,7 +7,7 @@ import re
 import yaml
 
 from recbole_instructrec.data.instructions.words import Templates
-from recbole_instructrec.steering.requests import PARAPHRASES, content_words, met_in_training
+from recbole_instructrec.steering.requests import PARAPHRASES, MetInTraining, content_words
 
 WORDINGS = yaml.safe_load(PARAPHRASES.read_text(encoding="utf-8"))
 
@@ -23,8 +23,8 @@ def test_there_are_many_and_none_names_its_attribute():
 
 
 def test_what_training_has_met():
-    templates = Templates(["en"])
+    met = MetInTraining(Templates(["en"]))
     assert content_words("A good film about the singing of cowboys") == {"singi", "cowbo"}
-    assert met_in_training("Cowboys, please.", "Western", templates)
-    assert not met_in_training("Mobsters, please.", "Crime", templates)
-    assert met_in_training("any western", "Western", templates)
+    assert met("Cowboys, please.", "Western")
+    assert not met("Mobsters, please.", "Crime")
+    assert met("any western", "Western")

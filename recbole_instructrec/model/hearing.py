@@ -19,11 +19,11 @@ from recbole_instructrec.model.instructions import (
     TunedInstructions,
 )
 from recbole_instructrec.model.intent import Intent, IntentScores, SentenceIntent, Wishes
-from recbole_instructrec.model.intent_reader import Lessons
 from recbole_instructrec.model.match import TextMatch
 from recbole_instructrec.model.mention_scores import MentionScores
 from recbole_instructrec.model.projection import Projection, fit_principal_components, given_or_fitted
-from recbole_instructrec.model.read_intents import ReadIntents
+from recbole_instructrec.model.reading.lessons import Lessons
+from recbole_instructrec.model.reading.read_intents import ReadIntents
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.model.tuning import TunedTransformer
@@ -120,7 +120,7 @@ class Hearing(SequentialRecommender):
                     dataset.attributes.names,
                     dataset.templates,
                     others,
-                    Lessons(texts=config["intent_texts"]),
+                    Lessons(texts=config["intent_texts"]) if config["intent_texts"] else None,
                     bool(config["show_progress"]),
                 )
             else:

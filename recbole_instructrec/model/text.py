@@ -151,6 +151,12 @@ class TransformerEncoder:
                 )
 
     @cached_property
+    def weights(self) -> str | None:
+        """SHA-256 of the weights, None where they are not one file at hand."""
+        file = Path(str(self.files.path)) / "model.safetensors"
+        return sha256_of(file) if file.is_file() else None
+
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of weights, configuration, tokenizer and length: of everything that changes a vector."""
         folder = Path(str(self.files.path))

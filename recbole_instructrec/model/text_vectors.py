@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from recbole_instructrec.model.encoders import text_encoder
-from recbole_instructrec.model.text import EncoderNotFound, TransformerEncoder
+from recbole_instructrec.model.text import PACKAGED_NAME, PACKAGED_SHA256, EncoderNotFound, TransformerEncoder
 from recbole_instructrec.model.text_cache import TextCache, default_folder
 from recbole_instructrec.model.universal import UniversalEncoder
 
@@ -48,6 +48,9 @@ class FrozenTextEncoder:
                 raise
             self.encoder, self._missing, fingerprint = None, error, known
             self.size = self._cached_size(folder, label, known)
+        self.weights = PACKAGED_SHA256 if self.encoder is None and name == PACKAGED_NAME else None
+        if self.encoder is not None:
+            self.weights = self.encoder.weights
         self.fingerprint = fingerprint[:16]  # as much as a cache file's name tells
         self.cache = TextCache(folder, label, fingerprint)
 

@@ -61,6 +61,8 @@ class UniversalEncoder:
         self.name, self.max_tokens = name, max_tokens
         self.files = EncoderFiles(name, str(self._folder), "packaged weights")
 
+    weights: str | None = None  # no packaged reader belongs to it
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights, tokenizer and length."""

@@ -12,7 +12,7 @@ from recbole_instructrec.data.instructions.wish import Wish
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.steering import measures
 from recbole_instructrec.steering.rankers import Ranker
-from recbole_instructrec.steering.requests import RequestMaker, Requests, met_in_training
+from recbole_instructrec.steering.requests import MetInTraining, RequestMaker, Requests
 
 K = 10
 MODEL, PLAIN, FILTER, BOUND = "InstructRec", "un-instructed", "un-instructed + hard filter", "reader without error"
@@ -186,8 +186,9 @@ class Steering:
         ):
             self._measure("paraphrase", wording, requests, f"share in the top {K}")
         names = self.maker.attributes.names
+        met = MetInTraining(self.templates["en"])
         new = [
-            not met_in_training(text, names[wish.want[0]], self.templates["en"])
+            not met(text, names[wish.want[0]])
             for text, wish in zip(other.texts, other.wishes, strict=True)
         ]
         self._measure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ PARAPHRASES = Path(__file__).parent / "paraphrases.yaml"
 _OF_ANY_FILM = {"film", "films", "movie", "movies", "story", "stories", "watch", "tonight", "good", "great"}
 _STEM = 5
 
+# A word that training uses for more attributes than this tells nothing of one.
+_OF_ANY_ATTRIBUTE = 3
+
 
 def content_words(text: str) -> set[str]:
     """Beginnings (five letters) of the words of a text that say what it is about."""
@@ -28,10 +32,27 @@ def content_words(text: str) -> set[str]:
     return {word[:_STEM] for word in words if word not in ENGLISH_STOP_WORDS and word not in _OF_ANY_FILM}
 
 
-def met_in_training(text: str, attribute: str, templates: Templates) -> bool:
-    """Whether a wording shares a content word with what training calls the attribute."""
-    known = set().union(*(content_words(phrase) for phrase in [attribute, *templates.phrases(attribute)]))
-    return bool(content_words(text) & known)
+class MetInTraining:
+    """Whether a wording shares a content word with what training calls the attribute.
+
+    Words that training uses for more than three attributes are about any of them, and do not count.
+
+    Parameters
+    ----------
+    templates : Templates
+        Words of training.
+    """
+
+    def __init__(self, templates: Templates) -> None:
+        self._words = {
+            value: set().union(*map(content_words, [value, *templates.phrases(value)])) for value in templates.values()
+        }
+        self._uses = Counter(word for words in self._words.values() for word in words)
+
+    def __call__(self, text: str, attribute: str) -> bool:
+        """Of one text and the attribute that it asks for."""
+        known = self._words.get(attribute.lower(), content_words(attribute))
+        return any(self._uses[word] <= _OF_ANY_ATTRIBUTE for word in content_words(text) & known)
 
 
 @dataclass

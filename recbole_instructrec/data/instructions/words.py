@@ -17,11 +17,20 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 _NAME = re.compile(r"<(\w+)>")
 _DECADE = re.compile(r"\d{3}0s")
 
+# Folders of what training requests are put together from, a file a language in each; a language need not have all.
+_PARTS = ("grammar", "clauses", "attributes", "vocabulary")
+
 # Share of training wordings that are put together; the others are whole templates.
 _COMPOSED = 0.9
 
 # Share of clauses whose words are drawn; the others are idioms as they stand.
 _PATTERNS = 0.8
+
+# Share of clauses that are said in the usual few words, where a language lists them.
+_COMMON = 0.3
+
+# Share of wishes and avoidances in words that do not name the value, where a language has such.
+_UNNAMED = 0.35
 
 # Share of values with a noun around them ("comedy films"), and of requests that are typed in a hurry ("dont").
 _FRAMED, _HURRIED = 0.4, 0.08
@@ -33,7 +42,9 @@ class Templates:
     Parameters
     ----------
     languages : sequence of str
-        Names of files in ``data/templates``.
+        Names of files in ``data/templates``, and in its folders: ``grammar`` (how sentences are put together),
+        ``clauses`` (sentences as they stand), ``attributes`` (what people call those of films) and ``vocabulary``
+        (attributes of other things, that a reader for any catalogue is taught with).
 
     Raises
     ------
@@ -42,6 +53,7 @@ class Templates:
     """
 
     def __init__(self, languages: Sequence[str]) -> None:
+        self.languages = list(languages)
         self._languages: list[dict[str, Any]] = []
         content = []
         for language in languages:
@@ -49,11 +61,16 @@ class Templates:
             if not file.is_file():
                 known = ", ".join(sorted(path.stem for path in TEMPLATES.glob("*.yaml")))
                 raise InstructionError(f"instruction_language: there are no templates for {language!r}, only {known}.")
-            parts = [file.read_bytes(), (TEMPLATES / "grammar" / file.name).read_bytes()]
+            parts = [file.read_bytes()]
+            parts += [more.read_bytes() for more in (TEMPLATES / part / file.name for part in _PARTS) if more.is_file()]
             content += parts
             self._languages.append({})
             for part in parts:
                 self._languages[-1].update(yaml.load(part.decode("utf-8"), _Loader))
+            things = self._languages[-1].get("vocabulary", {}).values()
+            self._languages[-1]["things"] = {
+                name.lower(): phrases for named in things for name, phrases in named.items()
+            }
         self.fingerprint = hashlib.sha256(b"\n".join(content)).hexdigest()
 
     def texts(self, kind: str, part: str, values: Sequence[str]) -> list[str]:
@@ -81,8 +98,29 @@ class Templates:
         return filled
 
     def phrases(self, value: str) -> list[str]:
-        """The other words that a value has in training requests, in all languages."""
-        return [phrase for language in self._languages for phrase in language.get("phrases", {}).get(value.lower(), [])]
+        """The other words that a value has in training requests, in all languages: phrases, and whole requests."""
+        found: list[str] = []
+        for language in self._languages:
+            found += language.get("phrases", {}).get(value.lower(), [])
+            found += language.get("requests", {}).get(value.lower(), {}).get("want", [])
+        return found
+
+    def values(self) -> list[str]:
+        """The values, in lower case, that have other words in training requests."""
+        return list(dict.fromkeys(value for language in self._languages for value in language.get("phrases", {})))
+
+    def vocabulary(self) -> dict[str, dict[str, list[str]]]:
+        """Attributes of many kinds of things: by domain, by name, other words for them."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for language in self._languages:
+            for domain, named in language.get("vocabulary", {}).items():
+                found.setdefault(domain, {}).update(named)
+        return found
+
+    def aside(self, rng: np.random.Generator) -> str:
+        """Something that is said beside requests and asks for nothing."""
+        words = _Words(self._languages[rng.integers(len(self._languages))], rng)
+        return words.finish(words.part("asides"))
 
     def others(self, values: Sequence[str]) -> list[str]:
         """What a request may name that is none of the given values, in all languages."""
@@ -109,6 +147,7 @@ class Templates:
         """
         words = _Words(self._languages[rng.integers(len(self._languages))], rng)
         said = [words.value(value) for value in values]
+        words.meant.update(zip(said, values, strict=True))
         whole = words.language.get(kind, {}).get("train", [])
         if whole and rng.random() >= _COMPOSED:
             return words.pick(whole).format(**dict(zip("abc", said, strict=False)))
@@ -124,6 +163,7 @@ class _Words:
 
     def __init__(self, language: dict[str, Any], rng: np.random.Generator) -> None:
         self.language, self.rng = language, rng
+        self.meant: dict[str, str] = {}  # which value is said by some words
         self._clauses, self._patterns = language["clauses"], language["patterns"]
 
     def pick(self, options: Sequence[str]) -> str:
@@ -135,10 +175,18 @@ class _Words:
     def part(self, name: str, **slots: str) -> str:
         """A clause or a pattern of a name with its places filled."""
         idioms, patterns = self._clauses.get(name, []), self._patterns.get(name, [])
+        common = self.language.get("common", {}).get(name, [])
+        if common and self.chance(_COMMON):
+            return self.pick(common).format(**slots)
         text = self.pick(patterns if patterns and (not idioms or self.chance(_PATTERNS)) else idioms)
         while "<" in text:
             text = _NAME.sub(lambda match: self.pick(self.language["words"][match.group(1)]), text)
         return text.format(**slots)
+
+    def clause(self, name: str, a: str) -> str:
+        """A clause of a name about one value; or, where there are such, a whole request that does not name it."""
+        unnamed = self.language.get("requests", {}).get(self.meant.get(a, "").lower(), {}).get(name, [])
+        return self.pick(unnamed) if unnamed and self.chance(_UNNAMED) else self.part(name, a=a)
 
     def _has(self, name: str) -> bool:
         return name in self._clauses or name in self._patterns
@@ -147,7 +195,10 @@ class _Words:
         """A value in one of the ways it is said."""
         usual = self.language.get("values", {}).get(value.lower(), value)
         decade = _DECADE.fullmatch(value)
-        phrases = self.language.get("phrases", {}).get(value.lower(), [])
+        thing = self.language["things"].get(value.lower())
+        phrases = thing or self.language.get("phrases", {}).get(value.lower(), [])
+        if not decade and self.chance(0.5):
+            usual = usual.replace("-", " ").replace("_", " ")
         if phrases and self.chance(0.45):
             if not decade:
                 return self.pick(phrases)
@@ -155,7 +206,8 @@ class _Words:
         if self.chance(0.6):
             usual = usual.lower()
         if self.chance(_FRAMED):
-            usual = self.pick(self.language["decade_frames" if decade else "frames"]).format(a=usual)
+            frames = "decade_frames" if decade else "frames" if thing is None else "thing_frames"
+            usual = self.pick(self.language[frames]).format(a=usual)
         return usual
 
     def finish(self, text: str) -> str:
@@ -175,10 +227,10 @@ class _Words:
         return self.part("joints", x=first, y=second)
 
     def intent(self, a: str) -> str:
-        return self.part("want", a=a)
+        return self.clause("want", a)
 
     def avoid(self, a: str) -> str:
-        return self.part("avoid", a=a)
+        return self.clause("avoid", a)
 
     def both(self, a: str, b: str) -> str:
         if self._has("both_of") and self.chance(0.35):
@@ -188,7 +240,7 @@ class _Words:
     def but_not(self, wanted: str, b: str) -> str:
         way = self.rng.random()
         if way < 0.45:
-            return self.join(self.part("want", a=wanted), self.part("avoid", a=b))
+            return self.join(self.clause("want", wanted), self.clause("avoid", b))
         if way < 0.75:
             return self.part("contrast", a=wanted, b=b)
         return self.part("want", a=f"{wanted} {self.pick(self._clauses['but'])} {b}")
@@ -201,7 +253,7 @@ class _Words:
     def neither(self, a: str, b: str) -> str:
         if self.chance(0.4):
             return self.part("avoid", a=self.part("either", a=a, b=b))
-        return self.part("either_of", a=a, b=b, x=self.part("avoid", a=a), y=self.part("avoid", a=b))
+        return self.part("either_of", a=a, b=b, x=self.clause("avoid", a), y=self.clause("avoid", b))
 
     def past(self, a: str, b: str = "") -> str:
         if not b:
@@ -227,7 +279,7 @@ def _tidy(text: str) -> str:
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r" ('|[,.?!;])", r"\1", text)
     text = re.sub(r"(?<=[.?!])[,;]", "", text)
-    text = re.sub(r"(?<!\bi) am\b", " are", text)
+    text = re.sub(r"(?<!\b[iI]) am\b", " are", text)
     return text.strip(" ,") or text
 
 

@@ -11,7 +11,9 @@ from torch import nn
 
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.model.intent import N_DEGREES, Intent
-from recbole_instructrec.model.intent_reader import IntentReader, Lessons, reader_of
+from recbole_instructrec.model.reading.lessons import Lessons
+from recbole_instructrec.model.reading.reader import IntentReader, shape_of, vectors_of_names
+from recbole_instructrec.model.reading.readers import Encoder, reader_of, shape_for
 from recbole_instructrec.model.text_cache import TextCache
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 
@@ -36,13 +38,14 @@ class ReadIntents(nn.Module):
         Words that the reader learns from.
     others : sequence of str
         Texts that ask for nothing.
-    lessons : Lessons
-        How long the reader learns.
+    lessons : Lessons or None
+        How long a reader of the data set's own learns; None for the one in the package, where it holds one.
     progress : bool
         Whether bars are shown.
     """
 
     learned: torch.Tensor
+    vectors: torch.Tensor
 
     def __init__(
         self,
@@ -51,14 +54,17 @@ class ReadIntents(nn.Module):
         names: Sequence[str],
         templates: Templates,
         others: Sequence[str],
-        lessons: Lessons,
+        lessons: Lessons | None,
         progress: bool,
     ) -> None:
         super().__init__()
         self._encoder, self._texts, self._progress = encoder, list(texts), progress
         self._names, self._templates, self._others = list(names), templates, list(others)
         self._lessons = lessons
-        self.reader = IntentReader(encoder.size, len(names)).eval().requires_grad_(False)
+        self._of = Encoder(encoder.fingerprint, encoder.weights, encoder.size, encoder.token_states, encoder)
+        shape = shape_for(encoder.weights, templates.languages) if lessons is None else None
+        self.reader = IntentReader(encoder.size, shape).eval().requires_grad_(False)
+        self.register_buffer("vectors", vectors_of_names(names, encoder), persistent=False)
         self.register_buffer("learned", torch.tensor(0.0))
         self._read: torch.Tensor | None = None
 
@@ -68,8 +74,13 @@ class ReadIntents(nn.Module):
         self.reader.eval()
         return self
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
+    def _load_from_state_dict(self, state: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
+        begin = f"{prefix}reader."
+        stored = {name.removeprefix(begin): value for name, value in state.items() if name.startswith(begin)}
+        if "heads" in stored and shape_of(stored) != self.reader.shape:  # taught with another version of the package
+            device = self.learned.device
+            self.reader = IntentReader(self.reader.size, shape_of(stored)).to(device).eval().requires_grad_(False)
+        super()._load_from_state_dict(state, prefix, *args, **kwargs)
         self._read = None  # what another reader made of the texts
 
     def learn(self) -> None:
@@ -77,15 +88,14 @@ class ReadIntents(nn.Module):
         if self.learned:
             return
         reader = reader_of(
-            self._encoder.fingerprint,
-            self._encoder.size,
-            self._encoder.token_states,
+            self._of,
             self._templates,
             self._names,
             self._others,
             self._encoder.folder,
             self._progress,
             self._lessons,
+            own=self._lessons is not None,
         )
         self.reader.load_state_dict(reader.state_dict())
         self.learned.fill_(1.0)
@@ -98,7 +108,9 @@ class ReadIntents(nn.Module):
             cache = TextCache(
                 self._encoder.folder,
                 "intents",
-                hashlib.sha256(b"".join([*parts, self._encoder.fingerprint.encode()])).hexdigest(),
+                hashlib.sha256(
+                    b"".join([*parts, self.vectors.cpu().numpy().tobytes(), self._encoder.fingerprint.encode()])
+                ).hexdigest(),
             )
             width = 2 * len(self._names) + N_DEGREES
             flat = cache.vectors(self._texts, lambda texts: self.read(texts).flat().cpu().numpy(), width)
@@ -114,4 +126,4 @@ class ReadIntents(nn.Module):
         """As :meth:`read`, from the states of the texts' tokens, ``[n_tokens, 2 * size]`` each."""
         self.learn()
         parts = [states[begin : begin + _AT_A_TIME] for begin in range(0, len(states), _AT_A_TIME)]
-        return Intent.of(torch.cat([self.reader.read(part)[0].flat() for part in parts]))
+        return Intent.of(torch.cat([self.reader.read(part, self.vectors)[0].flat() for part in parts]))

@@ -1,0 +1,1 @@
+"""How requests are read: from the states of their tokens to the attributes that they want and avoid."""
