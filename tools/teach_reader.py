@@ -1,17 +1,15 @@
-"""Teach the reader of requests that comes with the package, and write it there.
+"""Teach the reader of requests that comes with the package, together with adapters of its encoder, and write it there.
 
     python tools/teach_reader.py
 
 It is taught with attributes of films, and with those of many other things, so that it reads requests about attributes that
-it has not met. Some of the others are kept out, and tell how well it does that. The states of the requests' tokens are
-written to ``--states`` once and read again by further runs: about 60 KB a request.
+it has not met. Some of the others are kept out, to tell how well it does that. While the adapters learn to read, the vector
+of a text as a whole is held to what it was, so that it can still be compared with those of items.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import logging
 import subprocess
 import sys
@@ -20,12 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from recbole_instructrec.data.instructions.words import Templates
+from recbole_instructrec.model.reading.adapter import LowRank
 from recbole_instructrec.model.reading.lessons import Group, Known, Lessons, make_requests, teach
 from recbole_instructrec.model.reading.reader import IntentReader, Shape, vectors_of_names
 from recbole_instructrec.model.reading.readers import save_packaged
-from recbole_instructrec.model.text import PACKAGED_NAME
+from recbole_instructrec.model.text import PACKAGED_NAME, TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 
 #: One in so many attributes of the vocabulary is kept out.
@@ -36,6 +36,47 @@ STORIES = ("books", "games", "films")
 
 # Above this cosine of two names, or of a phrase and a name, what asks for one may speak of the other.
 _ALIKE = 0.5
+
+# Weight of keeping a text's vector as it was.
+_KEEP = 10.0
+
+
+class AdaptedStates:
+    """States under an encoder whose adapters are trained, and what it costs that vectors of texts move.
+
+    Parameters
+    ----------
+    encoder : TransformerEncoder
+        Its weights stay; adapters are put beside them.
+    texts : list of str
+        Requests.
+    vectors : ndarray
+        Of the texts under the encoder as it came, ``[n, size]``.
+    rank : int
+        Of the adapters.
+    """
+
+    def __init__(self, encoder: TransformerEncoder, texts: list[str], vectors: np.ndarray, rank: int) -> None:
+        import peft
+
+        self._encoder, self._texts, self._vectors = encoder, texts, torch.from_numpy(vectors)
+        settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules="all-linear")
+        self.adapters: nn.Module = peft.get_peft_model(encoder.model, settings)
+        tokens = encoder.tokenizer(texts, truncation=True, max_length=encoder.max_tokens)["input_ids"]
+        self.length = np.array([len(ids) for ids in tokens])
+
+    def of(self, batch: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """States and mask of some requests, and how far their vectors have moved."""
+        ids, mask = self._encoder.tokenize([self._texts[i] for i in batch])
+        with torch.autocast("cpu", torch.bfloat16):
+            layers = self.adapters(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        layers = [layer.float() for layer in layers]
+        moved = 1.0 - (self._encoder.pool(layers[-1], mask) * self._vectors[torch.from_numpy(batch)]).sum(1)
+        return self._encoder.of_two_layers(layers), mask.bool(), _KEEP * moved.mean()
+
+    def learned(self) -> dict[str, torch.Tensor]:
+        """What the adapters add, by the name of the weight."""
+        return LowRank.of_peft(self.adapters)
 
 
 def attributes(templates: Templates) -> tuple[list[str], list[str], dict[str, list[str]]]:
@@ -56,8 +97,7 @@ def known(
     names = [*films, *(name for named in domains.values() for name in named)]
     vectors = vectors_of_names(names, encoder)
     alike = (vectors @ vectors.T).numpy()
-    others = templates.vocabulary()
-    phrases = {name: words for named in others.values() for name, words in named.items()}
+    phrases = {name: words for named in templates.vocabulary().values() for name, words in named.items()}
     for place, name in enumerate(names):
         said = phrases.get(name) or templates.phrases(name)
         near = (torch.from_numpy(encoder(list(said))) @ vectors.T).numpy().max(0)
@@ -67,41 +107,25 @@ def known(
     # Genres of films tell each other apart, but for two names of one ("animation", "animated").
     close[:n, :n] = [[a[:5] == b[:5] and not a[0].isdigit() for b in films] for a in films]
     np.fill_diagonal(close, False)
-    groups, begin = [Group(range(n), 0.55)], n
+    groups, begin = [Group(range(n), 0.6)], n
     for domain, named in domains.items():
-        members = range(begin, begin + len(named))
         if domain in STORIES:
             close[begin : begin + len(named), :n] = True
-        groups.append(Group(members, 0.35 / len(domains)))
+        groups.append(Group(range(begin, begin + len(named)), 0.3 / len(domains)))
         begin += len(named)
     groups.append(Group(range(len(names)), 0.1))
     return names, Known(vectors, np.arange(len(names)) < n, close), groups
 
 
-def states_of(texts: list[str], encoder: FrozenTextEncoder, folder: Path) -> list[torch.Tensor]:
-    """States of the texts' tokens, from disk where they have been written before."""
-    name = hashlib.sha256("\n".join([encoder.fingerprint, *texts]).encode()).hexdigest()[:16]
-    file, lengths = folder / f"states-{name}.npy", folder / f"states-{name}.json"
-    if not lengths.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        states = encoder.token_states(texts)
-        np.save(file, torch.cat(states).numpy())
-        lengths.write_text(json.dumps([len(state) for state in states]))
-        del states
-    ends = np.cumsum(json.loads(lengths.read_text()))
-    rows = torch.from_numpy(np.load(file))
-    return [rows[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=100_000, help="requests that are made")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--hidden_size", type=int, default=192)
+    parser.add_argument("--texts", type=int, default=90_000, help="requests that are made")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--hidden_size", type=int, default=128)
     parser.add_argument("--n_layers", type=int, default=2)
+    parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--seed", type=int, default=2020)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--states", type=Path, default=Path("saved/reader"), help="folder of the states")
     parser.add_argument("--output", type=Path, help="write the reader here instead of into the package")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -114,30 +138,32 @@ def main() -> None:
     begin = time.perf_counter()
     texts, wishes = make_requests(templates, names, [], args.texts, args.seed, groups)
     logging.info(f"{len(texts)} requests, such as {texts[0]!r}")
-    states = states_of(texts, encoder, args.states)
+    vectors = encoder.encode(texts)
     torch.manual_seed(args.seed)
+    states = AdaptedStates(TransformerEncoder(PACKAGED_NAME, 64), texts, vectors, args.rank)
     reader = IntentReader(encoder.size, Shape(args.hidden_size, args.n_layers))
     lessons = Lessons(args.texts, args.epochs)
     loss = teach(reader, states, wishes, told, lessons, args.seed)
+    with torch.no_grad():
+        sample = np.random.default_rng(0).permutation(len(texts))[:512]
+        moved = float(states.of(sample)[2]) / _KEEP
     about = {
         "encoder": PACKAGED_NAME,
         "templates": templates.fingerprint,
         "lessons": dict(lessons._asdict()),
         "shape": dict(reader.shape._asdict()),
+        "rank": args.rank,
         "seed": args.seed,
         "loss": round(loss, 4),
+        "moved": round(moved, 4),
         "kept_out": out,
         "commit": subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
         ).stdout.strip(),
     }
     assert encoder.weights is not None
-    if args.output:
-        torch.save({"weights": reader.state_dict(), "about": about}, args.output)
-        file = args.output
-    else:
-        file = save_packaged(reader, encoder.weights, templates.languages, about)
-    logging.info(f"Written: {file}, loss {loss:.3f}, {time.perf_counter() - begin:.0f} s.")
+    file = save_packaged(reader, states.learned(), encoder.weights, templates.languages, about, args.output)
+    logging.info(f"Written: {file}, loss {loss:.3f}, vectors moved by {moved:.4f}, {time.perf_counter() - begin:.0f} s.")
 
 
 if __name__ == "__main__":

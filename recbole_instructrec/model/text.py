@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from logging import getLogger
@@ -320,10 +320,15 @@ class TransformerEncoder:
         result: list[torch.Tensor] = [torch.zeros(0)] * len(texts)
         for part, layers, mask in self._batches(texts, batch_size, progress, all_layers=True):
             vectors[part] = self.pool(layers[-1], mask).float().cpu().numpy()
-            states = torch.cat([layers[round(2 * (len(layers) - 1) / 3)], layers[-1]], dim=-1).half().cpu()
+            states = self.of_two_layers(layers).half().cpu()
             for index, row, length in zip(part, states, mask.sum(1).tolist(), strict=True):
                 result[index] = row[:length].clone()
         return vectors, result
+
+    @staticmethod
+    def of_two_layers(layers: Sequence[torch.Tensor]) -> torch.Tensor:
+        """States of tokens as :meth:`token_states` has them, from those of all layers."""
+        return torch.cat([layers[round(2 * (len(layers) - 1) / 3)], layers[-1]], dim=-1)
 
     def _batches(
         self, texts: list[str], batch_size: int, progress: bool, all_layers: bool = False

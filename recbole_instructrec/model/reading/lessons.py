@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.nn.utils.rnn import pad_sequence
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from recbole_instructrec.data.instructions.wish import KINDS, Wish, wish_of
@@ -46,14 +48,15 @@ class Lessons(NamedTuple):
         Requests that are made.
     epochs, batch_size : int
         Passes over them, and requests a step.
-    learning_rate : float
-        Peak; it rises for 100 steps and falls to zero.
+    learning_rate, adapter_rate : float
+        Peaks, of the reader and of adapters; they rise for 100 steps and fall to zero.
     """
 
     texts: int = 24000
     epochs: int = 6
     batch_size: int = 64
     learning_rate: float = 0.002
+    adapter_rate: float = 0.001
 
 
 class Group(NamedTuple):
@@ -94,6 +97,47 @@ class Known(NamedTuple):
         """The attributes of a data set: a request is asked about every one."""
         n = len(vectors)
         return Known(vectors, np.ones(n, dtype=bool), np.zeros((n, n), dtype=bool))
+
+
+class States(Protocol):
+    """Where the states of the requests' tokens come from.
+
+    Attributes
+    ----------
+    length : ndarray of int
+        Tokens of each request, ``[n]``.
+    adapters : Module or None
+        What is trained together with the reader.
+    """
+
+    length: np.ndarray
+    adapters: nn.Module | None
+
+    def of(self, batch: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """States ``[n, n_tokens, 2 * size]`` and mask ``[n, n_tokens]`` of some requests, and a loss of their own."""
+        ...
+
+
+class KeptStates:
+    """States that were computed before: those of an encoder that is not trained.
+
+    Parameters
+    ----------
+    states : sequence of Tensor
+        ``[n_tokens, 2 * size]`` each.
+    """
+
+    adapters = None
+
+    def __init__(self, states: Sequence[torch.Tensor]) -> None:
+        self._states = states
+        self.length = np.array([len(state) for state in states])
+
+    def of(self, batch: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As :class:`States` says; no loss."""
+        padded = pad_sequence([self._states[i].float() for i in batch], batch_first=True)
+        mask = torch.arange(padded.shape[1]) < torch.from_numpy(self.length[batch]).unsqueeze(1)
+        return padded, mask, torch.zeros(())
 
 
 def make_requests(
@@ -172,21 +216,21 @@ def make_requests(
 
 def teach(
     reader: IntentReader,
-    states: Sequence[torch.Tensor],
+    states: States,
     wishes: Sequence[Wish],
     known: Known,
     lessons: Lessons,
     seed: int,
     progress: bool = True,
 ) -> float:
-    """Train a reader.
+    """Train a reader, and the adapters of its encoder if there are any.
 
     Parameters
     ----------
     reader : IntentReader
         Is trained in place, and left in evaluation mode.
-    states : sequence of Tensor
-        Token states of the requests.
+    states : States
+        Of the tokens of the requests.
     wishes : sequence of Wish
         What they ask for.
     known : Known
@@ -208,48 +252,61 @@ def teach(
     Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging,
     SIAM J. Control Optim. 1992, for the mean of the weights.
     """
-    length = np.array([len(state) for state in states])
-    optimizer = torch.optim.AdamW(reader.parameters(), lessons.learning_rate, weight_decay=0.01)
-    per_epoch = -(-len(states) // lessons.batch_size)
+    pupils = nn.ModuleList([reader] if states.adapters is None else [reader, states.adapters])
+    rates = [lessons.learning_rate, lessons.adapter_rate]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in pupil.parameters() if p.requires_grad], "lr": rate}
+            for pupil, rate in zip(pupils, rates, strict=False)
+        ],
+        weight_decay=0.01,
+    )
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    per_epoch = -(-len(wishes) // lessons.batch_size)
     total = lessons.epochs * per_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / min(100, total), max(0.0, 1.0 - step / total))
     )
-    averaged = AveragedModel(reader, multi_avg_fn=get_ema_multi_avg_fn(max(0.0, 1.0 - 1.0 / (_AVERAGED * total))))
+    mean = get_ema_multi_avg_fn(max(0.0, 1.0 - 1.0 / (_AVERAGED * total)))
+    kept = [p.detach().clone() for p in trained]
     rng = np.random.default_rng(seed)
     bar = tqdm(total=total, desc="Learn to read instructions", ncols=100, disable=not progress)
     loss_of_epoch = 0.0
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
-        reader.train()
+        pupils.train()
         for _ in range(lessons.epochs):
-            order = rng.permutation(len(states))
+            order = rng.permutation(len(wishes))
             pool = 20 * lessons.batch_size  # texts of like length together, within pools
             for begin in range(0, len(order), pool):
                 part = order[begin : begin + pool]
-                order[begin : begin + pool] = part[np.argsort(length[part], kind="stable")]
+                order[begin : begin + pool] = part[np.argsort(states.length[part], kind="stable")]
             batches = [order[begin : begin + lessons.batch_size] for begin in range(0, len(order), lessons.batch_size)]
             losses = []
             for number in rng.permutation(len(batches)):
                 loss = _loss(reader, states, wishes, known, batches[number], rng)
                 optimizer.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
+                torch.nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
                 schedule.step()
-                averaged.update_parameters(reader)
+                mean(kept, [p.detach() for p in trained], 0)
                 losses.append(loss.item())
                 bar.update()
+                if len(losses) % 100 == 0:
+                    bar.set_postfix(loss=f"{np.mean(losses[-100:]):.3f}")
             loss_of_epoch = float(np.mean(losses))
     bar.close()
-    reader.load_state_dict(averaged.module.state_dict())
-    reader.eval()
+    with torch.no_grad():
+        for p, value in zip(trained, kept, strict=True):
+            p.copy_(value)
+    pupils.eval()
     return loss_of_epoch
 
 
 def _loss(
     reader: IntentReader,
-    states: Sequence[torch.Tensor],
+    states: States,
     wishes: Sequence[Wish],
     known: Known,
     batch: np.ndarray,
@@ -273,9 +330,11 @@ def _loss(
         wanted[row, place[list(wishes[i].want)]] = 1.0
     device = reader.for_degree.device
     there, wanting, weight = (torch.from_numpy(values).to(device) for values in (present, wanted, counts))
-    intent, _ = reader.read([states[i] for i in batch], known.vectors[torch.from_numpy(candidates)].to(device))
+    padded, mask, own = states.of(batch)
+    names = known.vectors[torch.from_numpy(candidates)].to(device)
+    intent, _ = reader(padded.to(device), mask.to(device), names)
     loss = F.binary_cross_entropy_with_logits(intent.presence, there, weight, reduction="sum")
     spoken_of = there > 0
     loss = loss + F.binary_cross_entropy_with_logits(intent.sign[spoken_of], wanting[spoken_of], reduction="sum")
     degree = torch.tensor([wishes[i].degree for i in batch], device=device)
-    return (loss + F.cross_entropy(intent.degree, degree, reduction="sum")) / len(batch)
+    return (loss + F.cross_entropy(intent.degree, degree, reduction="sum")) / len(batch) + own.to(device)

@@ -13,7 +13,7 @@ import torch
 
 from recbole_instructrec.checkpoint import CheckpointError, save_atomically
 from recbole_instructrec.data.instructions.words import Templates
-from recbole_instructrec.model.reading.lessons import Known, Lessons, make_requests, teach
+from recbole_instructrec.model.reading.lessons import KeptStates, Known, Lessons, make_requests, teach
 from recbole_instructrec.model.reading.reader import (
     IntentReader,
     Shape,
@@ -51,6 +51,10 @@ class Encoder(NamedTuple):
     vectors: TextVectors
 
 
+def _file(weights: str, languages: Sequence[str]) -> Path:
+    return _PACKAGED / f"{weights[:16]}-{'-'.join(sorted(languages))}.pt"
+
+
 def packaged(weights: str | None, languages: Sequence[str]) -> dict[str, Any] | None:
     """The reader that comes with the package for an encoder and languages, None where there is none.
 
@@ -64,32 +68,44 @@ def packaged(weights: str | None, languages: Sequence[str]) -> dict[str, Any] | 
     Returns
     -------
     dict or None
-        Keys ``weights`` (a ``state_dict``) and ``about`` (how it was taught).
+        Keys ``reader`` (a ``state_dict``), ``adapter`` (for :class:`~.adapter.LowRank`) and ``about`` (how it was taught).
     """
-    if weights is None:
-        return None
-    file = _PACKAGED / f"{weights[:16]}-{'-'.join(sorted(languages))}.pt"
-    return torch.load(file, map_location="cpu", weights_only=True) if file.is_file() else None
+    file = None if weights is None else _file(weights, languages)
+    return torch.load(file, map_location="cpu", weights_only=True) if file is not None and file.is_file() else None
 
 
-def save_packaged(reader: IntentReader, weights: str, languages: Sequence[str], about: dict[str, Any]) -> Path:
+def save_packaged(
+    reader: IntentReader,
+    adapter: dict[str, torch.Tensor],
+    weights: str,
+    languages: Sequence[str],
+    about: dict[str, Any],
+    file: Path | None = None,
+) -> Path:
     """Write a reader to where :func:`packaged` looks; its numbers in half precision.
 
     Parameters
     ----------
     reader : IntentReader
         Taught.
+    adapter : dict
+        Of its encoder.
     weights : str
         SHA-256 of the encoder's weights.
     languages : sequence of str
         That it reads.
     about : dict
         How it was taught; plain values.
+    file : Path, optional
+        Another place.
     """
-    state = {name: value.half() if value.is_floating_point() else value for name, value in reader.state_dict().items()}
-    _PACKAGED.mkdir(exist_ok=True)
-    file = _PACKAGED / f"{weights[:16]}-{'-'.join(sorted(languages))}.pt"
-    save_atomically({"weights": state, "about": about}, file)
+
+    def half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+
+    file = file or _file(weights, languages)
+    file.parent.mkdir(exist_ok=True)
+    save_atomically({"reader": half(reader.state_dict()), "adapter": half(adapter), "about": about}, file)
     return file
 
 
@@ -103,7 +119,7 @@ def _filled(size: int, stored: dict[str, torch.Tensor]) -> IntentReader:
 def shape_for(weights: str | None, languages: Sequence[str]) -> Shape:
     """The shape of the reader that :func:`reader_of` will give."""
     found = packaged(weights, languages)
-    return Shape() if found is None else shape_of(found["weights"])
+    return Shape() if found is None else shape_of(found["reader"])
 
 
 def reader_of(
@@ -147,7 +163,7 @@ def reader_of(
     """
     found = None if own else packaged(encoder.weights, templates.languages)
     if found is not None:
-        return _filled(encoder.size, found["weights"])
+        return _filled(encoder.size, found["reader"])
     lessons = lessons or Lessons()
     told = hashlib.sha256(json.dumps(list(others)).encode()).hexdigest()
     known = [_VERSION, encoder.fingerprint, templates.fingerprint, list(names), told, lessons._asdict(), seed]
@@ -165,7 +181,7 @@ def reader_of(
     getLogger().info(f"Learning to read instructions about {len(names)} attributes; done once and kept in {file}.")
     texts, wishes = make_requests(templates, names, others, lessons.texts, seed)
     vectors = vectors_of_names(names, encoder.vectors)
-    loss = teach(reader, encoder.token_states(texts), wishes, Known.all(vectors), lessons, seed, progress)
+    loss = teach(reader, KeptStates(encoder.token_states(texts)), wishes, Known.all(vectors), lessons, seed, progress)
     getLogger().info(f"The reader has learned (loss {loss:.3f}).")
     try:
         save_atomically(reader.state_dict(), file)
