@@ -1,8 +1,7 @@
 """Measure 7: milliseconds of one instructed request, from a new text to the ten best of 10,000 items.
 
 One request at a time, as a service gets them: the text is read by the packaged encoder, none of it is known from
-before, and the whole catalogue is scored. The weights of the recommender are untrained, which does not change its time;
-the reader of intents is taught, but briefly.
+before, and the whole catalogue is scored. The weights of the recommender are untrained, which does not change its time.
 """
 
 from __future__ import annotations
@@ -184,7 +183,6 @@ def main() -> None:
             item_text_fields=["title", "genre"],
             intent_field="genre",
             item_fusion=args.item_fusion,
-            intent_texts=1000,
         )
         model = side["model"]
         model.intent.learn()

@@ -1,22 +1,30 @@
 """How well requests are read, by kind: attributes, signs and degree.
 
-The reader of ml-100k's attributes reads ``--n`` requests of every kind in the wordings of a part: ``dev``, by which
-readers are chosen, or ``held_out``, which nothing is chosen by. A reader that is not on disk is taught first.
+The reader reads ``--n`` requests of every kind about ml-100k's attributes in the wordings of a part: ``dev``, by which
+readers are chosen, or ``held_out``, which nothing is chosen by. It is the packaged one, or, with ``--texts``, one that
+is taught for these attributes alone. Of ``dev`` also sentences that ask for nothing, and requests that do not name what
+they ask for (``unnamed_dev.yaml``). The degree counts only where something is asked for.
 """
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 
 from benchmarks.common import build, record, start, table
 from recbole_instructrec.data.instructions.wish import KINDS, Wish, wish_of
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.model.intent import Intent, Wishes
-from recbole_instructrec.model.intent_reader import Lessons, reader_of
+from recbole_instructrec.model.reading.lessons import Lessons
+from recbole_instructrec.model.reading.reader import vectors_of_names
+from recbole_instructrec.model.reading.readers import Encoder, packaged, reader_of
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+
+UNNAMED = Path(__file__).parent / "unnamed_dev.yaml"
 
 MEASURES = ("attributes", "signs", "degree", "in full")
 
@@ -38,19 +46,44 @@ def right(intent: Intent, wishes: Wishes) -> np.ndarray:
     """What of each request was read rightly, in the order of :data:`MEASURES`, ``[4, n]``."""
     attributes = ((intent.presence > 0) == (wishes.present > 0)).all(1)
     signs = (((intent.sign > 0) == (wishes.wanted > 0)) | (wishes.present == 0)).all(1)
-    degree = intent.degree.argmax(1) == wishes.degree
+    degree = (intent.degree.argmax(1) == wishes.degree) | (wishes.present.sum(1) == 0)
     return torch.stack([attributes, signs, degree, attributes & signs & degree]).numpy()
+
+
+def unnamed(names: list[str]) -> tuple[list[str], list[Wish], list[str]]:
+    """Requests that want or avoid an attribute without its name, what they ask for, and which of the two."""
+    number = {name.lower(): place for place, name in enumerate(names)}
+    texts, wishes, signs = [], [], []
+    for sign, wordings in yaml.safe_load(UNNAMED.read_text(encoding="utf-8")).items():
+        for attribute, said in wordings.items():
+            texts += said
+            wish = (number[attribute],)
+            wishes += [Wish(wish) if sign == "want" else Wish((), wish)] * len(said)
+            signs += [f"{sign}, unnamed"] * len(said)
+    return texts, wishes, signs
+
+
+def nothing_asked(templates: Templates, names: list[str]) -> tuple[list[str], list[Wish], list[str]]:
+    """Sentences that ask for no attribute."""
+    rng = np.random.default_rng(2)
+    texts, kinds = templates.texts("nothing", "dev", []), []
+    kinds += ["nothing"] * len(texts)
+    for _ in range(4):
+        values = [names[v] for v in rng.choice(len(names), 2, replace=False)]
+        past = templates.texts("past", "dev", values)
+        texts, kinds = texts + past, kinds + ["past"] * len(past)
+    return texts, [Wish()] * len(texts), kinds
 
 
 def main() -> None:
     args = start(
         __doc__ or "",
         part="dev",
-        n=150,
+        n=300,
         seed=2020,
         language="en",
         taught="en",
-        texts=Lessons().texts,
+        texts=0,
         epochs=Lessons().epochs,
         text_encoder="",
         text_cache_dir="",
@@ -59,32 +92,44 @@ def main() -> None:
     config = build("InstructRec", dataset="ml-100k", same=False, instruction_source="none", **encoders)
     names, others = config["dataset"].attributes.names, [name for name in config["dataset"].item_names if name]
     options = config["config"]
-    encoder = FrozenTextEncoder(
-        options["text_encoder"], options["max_text_tokens"], args.text_cache_dir or options["text_cache_dir"]
-    )
+    told = (options["text_encoder"], options["max_text_tokens"], args.text_cache_dir or options["text_cache_dir"])
+    of_names = FrozenTextEncoder(*told)
+    taught = Templates(args.taught.split(","))
+    found = None if args.texts else packaged(of_names.weights, taught.languages)
+    encoder = of_names if found is None else FrozenTextEncoder(*told, adapter=found["adapter"])
     begin = time.perf_counter()
     reader = reader_of(
-        encoder.fingerprint,
-        encoder.size,
-        encoder.token_states,
-        Templates(args.taught.split(",")),
+        Encoder(encoder.fingerprint, encoder.weights, encoder.size, encoder.token_states, of_names),
+        taught,
         names,
         others,
         encoder.folder,
-        lessons=Lessons(texts=args.texts, epochs=args.epochs),
+        lessons=Lessons(args.texts or Lessons().texts, args.epochs),
         seed=args.seed,
+        own=bool(args.texts),
     )
-    taught = time.perf_counter() - begin
-    texts, wishes, kind = requests(Templates([args.language]), args.part, names, args.n)
+    seconds = time.perf_counter() - begin
+    vectors = vectors_of_names(names, of_names)
+    said = Templates([args.language])
+    texts, wishes, number = requests(said, args.part, names, args.n)
+    kinds = [list(KINDS)[place] for place in number]
+    if args.part == "dev" and args.language == "en":
+        for more in (nothing_asked(said, names), unnamed(names)):
+            texts, wishes, kinds = texts + more[0], wishes + more[1], kinds + more[2]
     with torch.no_grad():
-        read = [reader.read(encoder.token_states(texts[place : place + 256]))[0] for place in range(0, len(texts), 256)]
-    found = right(Intent.of(torch.cat([intent.flat() for intent in read])), Wishes.of(wishes, len(names)))
-    rows = {name: found[:, kind == number].mean(1) for number, name in enumerate(KINDS)} | {"all": found.mean(1)}
+        read = [
+            reader.read(encoder.token_states(texts[place : place + 256]), vectors)[0]
+            for place in range(0, len(texts), 256)
+        ]
+    right_ones = right(Intent.of(torch.cat([intent.flat() for intent in read])), Wishes.of(wishes, len(names)))
+    of_kind = np.array(kinds)
+    rows = {name: right_ones[:, of_kind == name].mean(1) for name in dict.fromkeys(kinds)}
+    rows["all kinds of wishes"] = right_ones[:, np.isin(of_kind, list(KINDS))].mean(1)
     table(("kind", *MEASURES), [(name, *[f"{share:.3f}" for share in shares]) for name, shares in rows.items()])
-    print(f"{len(texts)} requests in {args.part} wordings; taught, or taken from disk, in {taught:.0f} s")
-    told = {name: value for name, value in vars(args).items() if name not in ("threads", "text_cache_dir")}
+    print(f"{len(texts)} requests in {args.part} wordings; the reader was there after {seconds:.0f} s")
+    about = {name: value for name, value in vars(args).items() if name not in ("threads", "text_cache_dir")}
     shares = {name: dict(zip(MEASURES, np.round(values, 4).tolist(), strict=True)) for name, values in rows.items()}
-    record("reading", {**told, "seconds": round(taught, 1), "shares": shares})
+    record("reading", {**about, "packaged": found is not None, "seconds": round(seconds, 1), "shares": shares})
 
 
 if __name__ == "__main__":

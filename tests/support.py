@@ -28,7 +28,6 @@ SMALL = {
     "topk": [5],
     "valid_metric": "NDCG@5",
     "show_progress": False,
-    "intent_texts": 400,
     "instruction_mix": {"none": 0.5, "history": 0.2, "intent": 0.3},
 }
 

@@ -13,8 +13,11 @@ from recbole_instructrec.data.dataset import INSTRUCTION
 from recbole_instructrec.data.instructions.wish import KINDS, LITTLE, NORMAL, ONLY, Wish, wish_of
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.model.intent import Intent, IntentScores, SentenceIntent, Wishes, intent_loss
-from recbole_instructrec.model.intent_reader import IntentReader, Lessons, make_requests, reader_of, teach
 from recbole_instructrec.model.losses import all_scores
+from recbole_instructrec.model.reading.adapter import LowRank
+from recbole_instructrec.model.reading.lessons import Group, KeptStates, Known, Lessons, make_requests, teach
+from recbole_instructrec.model.reading.reader import IntentReader, Shape, shape_of, vectors_of_names
+from recbole_instructrec.model.reading.readers import Encoder, packaged, reader_of, save_packaged
 from recbole_instructrec.model.text import PACKAGED_NAME
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from tests.support import build_all, build_data, make_config, small_items, write_dataset
@@ -91,26 +94,148 @@ def fake_states(texts):
     return result
 
 
-def test_reader_learns_signs(tmp_path):
-    """With the real encoder, in words that training has not seen."""
-    encoder = FrozenTextEncoder(PACKAGED_NAME, 64, str(tmp_path), False)
-    names = ["Comedy", "Drama", "Horror"]
-    texts, wishes = make_requests(Templates(["en"]), names, [], 1500, 1)
-    torch.manual_seed(0)
-    reader = IntentReader(encoder.size, 3)
-    teach(reader, encoder.token_states(texts), wishes, Lessons(epochs=6), 1, False)
+def fake_vectors(texts):
+    """Vectors of texts that are a hash of them, of length 1."""
+    rows = [np.random.default_rng(zlib.crc32(text.encode())).standard_normal(8) for text in texts]
+    return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32)
+
+
+def fake_encoder(weights=None, states=fake_states):
+    return Encoder("e", weights, 8, states, fake_vectors)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """The packaged encoder as it came."""
+    return FrozenTextEncoder(PACKAGED_NAME, 64, str(tmp_path_factory.mktemp("texts")), False)
+
+
+@pytest.fixture(scope="module")
+def packaged_reader(encoder):
+    """The packaged reader: reads texts about attributes of any names."""
+    found = packaged(encoder.weights, ["en"])
+    adapted = FrozenTextEncoder(PACKAGED_NAME, 64, str(encoder.folder), False, found["adapter"])
+    reader = reader_of(
+        Encoder(adapted.fingerprint, adapted.weights, adapted.size, adapted.token_states, encoder),
+        Templates(["en"]),
+        [],
+        [],
+        encoder.folder,
+    )
+
+    def read(names, texts):
+        with torch.no_grad():
+            return reader.read(adapted.token_states(texts), vectors_of_names(names, encoder))
+
+    return read
+
+
+def test_packaged_reader_reads_signs(packaged_reader):
+    names = ["Comedy", "Drama", "Horror", "1990s"]
     said = [
         "Please leave out anything horror.",
         "I fancy a comedy tonight",
         "I would like drama, but no comedy",
-        "a nice day",
+        "only films from the 90s",
+        "what time is it",
     ]
-    intent, attention = reader.read(encoder.token_states(said))
-    assert attention.shape[2] == 3 and torch.allclose(attention.sum(1), torch.ones(4, 3), atol=1e-4)
+    intent, attention = packaged_reader(names, said)
+    assert attention.shape[2] == 4 and torch.allclose(attention.sum(1), torch.ones(5, 4), atol=1e-4)
     assert intent.avoided[0, 2] > 0.5 > intent.wanted[0].max()
     assert intent.wanted[1, 0] > 0.5 > intent.avoided[1].max()
     assert intent.wanted[2, 1] > 0.5 and intent.avoided[2, 0] > 0.5
-    assert torch.sigmoid(intent.presence[3]).max() < 0.5
+    assert intent.wanted[3, 3] > 0.5 and intent.degree[3].argmax() == ONLY
+    assert torch.sigmoid(intent.presence[4]).max() < 0.5
+
+
+def test_packaged_reader_reads_about_attributes_that_it_has_not_met(packaged_reader, encoder):
+    names = ["bossa nova", "hard-rock", "Cookbooks", "acoustic"]
+    assert set(names) <= set(packaged(encoder.weights, ["en"])["about"]["kept_out"])
+    said = ["show me some bossa nova", "no hard rock please", "cookbooks, but nothing acoustic", "i need a new lamp"]
+    intent, _ = packaged_reader(names, said)
+    assert (torch.sigmoid(intent.presence) > 0.5).int().tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [0] * 4]
+    assert intent.sign[0, 0] > 0 > intent.sign[1, 1] and intent.sign[2, 2] > 0 > intent.sign[2, 3]
+
+
+def test_packaged_reader_reads_most_of_what_it_is_chosen_by(packaged_reader):
+    """A bound well below what `python -m benchmarks.reading` prints."""
+    names = ["Comedy", "Drama", "Horror", "War", "Western", "1980s"]
+    templates, rng = Templates(["en"]), np.random.default_rng(1)
+    texts, wishes = [], []
+    for kind, (want, avoid, _) in KINDS.items():
+        for text in range(25):
+            values = tuple(int(v) for v in rng.choice(len(names), want + avoid, replace=False))
+            options = templates.texts(kind, "dev", [names[v] for v in values])
+            texts.append(options[text % len(options)])
+            wishes.append(wish_of(kind, values))
+    intent, _ = packaged_reader(names, texts)
+    known = Wishes.of(wishes, len(names))
+    present = ((intent.presence > 0) == (known.present > 0)).all(1)
+    signs = (((intent.sign > 0) == (known.wanted > 0)) | (known.present == 0)).all(1)
+    assert (present & signs).float().mean() > 0.9
+
+
+def test_vectors_of_texts_stay_comparable(encoder):
+    found = packaged(encoder.weights, ["en"])
+    adapted = FrozenTextEncoder(PACKAGED_NAME, 64, str(encoder.folder), False, found["adapter"])
+    assert adapted.fingerprint != encoder.fingerprint
+    texts = ["a dark thriller", "The Lighthouse Keeper", "no horror please", "something to laugh at"]
+    cosine = (adapted(texts) * encoder(texts)).sum(1)
+    assert (cosine > 0.9).all() and (cosine < 1.0).all()
+
+
+def test_adapters_add_to_the_weights_that_they_name():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2, bias=False))
+    before = model[0].weight.detach().clone()
+    a, b = torch.ones(1, 3), torch.tensor([[1.0], [2.0]])
+    LowRank({"0.weight.a": a, "0.weight.b": b}).add_to(model)
+    assert torch.equal(model[0].weight, before + b @ a)
+    with pytest.raises(KeyError):
+        LowRank({"1.weight.a": a, "1.weight.b": b}).add_to(model)
+
+
+def test_adapters_of_peft_are_what_peft_adds():
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    again = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    again.load_state_dict(plain.state_dict())
+    settings = peft.LoraConfig(r=2, lora_alpha=6, target_modules=["0", "1"], init_lora_weights=False)
+    tuned = peft.get_peft_model(plain, settings).eval()
+    LowRank(LowRank.of_peft(tuned)).add_to(again)
+    x = torch.randn(5, 4)
+    assert torch.allclose(tuned(x), again(x), atol=1e-5)
+
+
+def test_reader_is_packaged_in_half_precision(tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_instructrec.model.reading.readers._PACKAGED", tmp_path / "taught")
+    torch.manual_seed(0)
+    reader = IntentReader(8, Shape(12, 3, 2)).eval()
+    assert shape_of(reader.state_dict()) == Shape(12, 3, 2)
+    assert packaged("0" * 64, ["en"]) is None and packaged(None, ["en"]) is None
+    save_packaged(reader, {"x.a": torch.ones(1, 2)}, "0" * 64, ["en"], {"why": "a test"})
+    found = packaged("0" * 64, ["en"])
+    assert found["about"] == {"why": "a test"} and found["adapter"]["x.a"].dtype == torch.float16
+    again = reader_of(fake_encoder("0" * 64), Templates(["en"]), ["Comedy"], [], tmp_path)
+    assert again.shape == reader.shape and not again.training
+    with torch.no_grad():
+        names = torch.from_numpy(fake_vectors(["comedy"]))
+        one, two = (r.read(fake_states(["no comedy"]), names)[0].flat() for r in (reader, again))
+    assert torch.allclose(one, two, atol=0.02) and one.dtype == two.dtype == torch.float32
+
+
+def test_reader_learns_signs(encoder):
+    """One that is taught for the attributes at hand, with the real encoder, in words that training has not seen."""
+    names = ["Comedy", "Drama", "Horror"]
+    texts, wishes = make_requests(Templates(["en"]), names, [], 2500, 1)
+    torch.manual_seed(0)
+    reader, vectors = IntentReader(encoder.size), vectors_of_names(names, encoder)
+    teach(reader, KeptStates(encoder.token_states(texts)), wishes, Known.all(vectors), Lessons(epochs=6), 1, False)
+    said = ["Please leave out anything horror.", "I fancy a comedy tonight", "a nice day"]
+    intent, _ = reader.read(encoder.token_states(said), vectors)
+    assert intent.avoided[0, 2] > 0.5 > intent.wanted[0].max()
+    assert intent.wanted[1, 0] > 0.5 > intent.avoided[1].max()
+    assert torch.sigmoid(intent.presence[2]).max() < 0.5
 
 
 def test_reader_is_kept(tmp_path):
@@ -121,25 +246,65 @@ def test_reader_is_kept(tmp_path):
         asked.append(len(texts))
         return fake_states(texts)
 
-    state = torch.random.get_rng_state()
-    reader = reader_of("e", 8, states, templates, names, [], tmp_path, False, lessons)
+    own, state = fake_encoder(states=states), torch.random.get_rng_state()
+    reader = reader_of(own, templates, names, [], tmp_path, False, lessons)
     assert torch.equal(state, torch.random.get_rng_state())
     assert not any(p.requires_grad for p in reader.parameters()) and not reader.training
-    again = reader_of("e", 8, states, templates, names, [], tmp_path, False, lessons)
+    again = reader_of(own, templates, names, [], tmp_path, False, lessons)
     assert len(asked) == 1
     assert all(torch.equal(a, b) for a, b in zip(reader.parameters(), again.parameters(), strict=True))
     next(tmp_path.glob("reader-*.pt")).write_bytes(b"broken")
-    reader_of("e", 8, states, templates, names, [], tmp_path, False, lessons)
+    reader_of(own, templates, names, [], tmp_path, False, lessons)
     assert len(asked) == 2
+
+
+def test_names_are_known_by_their_words():
+    asked = []
+    vectors_of_names(["Film-Noir", "female_vocalists", "-", "Sci Fi"], lambda texts: asked.append(texts) or [[0.0]] * 4)
+    assert asked == [["film noir", "female vocalists", "-", "sci fi"]]
 
 
 def test_padding_does_not_change_what_is_read():
     torch.manual_seed(0)
-    reader = IntentReader(8, 3).eval()
+    reader, names = IntentReader(8).eval(), torch.from_numpy(fake_vectors("abc"))
     short, long = fake_states(["no horror", "please show me some more good comedy tonight"])
-    alone, _ = reader.read([short])
-    together, _ = reader.read([short, long])
+    alone, _ = reader.read([short], names)
+    together, _ = reader.read([short, long], names)
     assert torch.allclose(alone.flat()[0], together.flat()[0], atol=1e-5)
+
+
+def test_an_attribute_is_read_alike_beside_any_others():
+    torch.manual_seed(0)
+    reader, names = IntentReader(8).eval(), torch.from_numpy(fake_vectors("abc"))
+    states = fake_states(["no horror"])
+    alone, _ = reader.read(states, names[1:2])
+    among, _ = reader.read(states, names)
+    assert torch.allclose(alone.presence[:, 0], among.presence[:, 1], atol=1e-5)
+    assert torch.allclose(alone.sign[:, 0], among.sign[:, 1], atol=1e-5)
+
+
+def test_nothing_is_taught_about_what_is_alike():
+    """Of an attribute that a request may speak of, too, no lesson is drawn."""
+    names = torch.from_numpy(fake_vectors("abc"))
+    wishes, states = [Wish((0,))] * 64, KeptStates(fake_states(["some words"] * 64))
+    read = []
+    for alike in (False, True):
+        close = np.zeros((3, 3), dtype=bool)
+        close[0, 1] = alike
+        torch.manual_seed(0)
+        reader = IntentReader(8, dropout=0.0)
+        teach(reader, states, wishes, Known(names, np.ones(3, dtype=bool), close), Lessons(epochs=40), 1, False)
+        read.append(torch.sigmoid(reader.read(fake_states(["some words"]), names)[0].presence[0]))
+    assert read[0][0] > 0.9 and read[1][0] > 0.9  # spoken of
+    assert read[0][1] < 0.1 and read[0][2] < 0.1 and read[1][2] < 0.1  # not spoken of
+    assert read[1][1] > 2 * read[0][1]
+
+
+def test_groups_are_asked_for_together():
+    names = ["Comedy", "Drama", "Horror", "jazz", "rock", "blues"]
+    _, wishes = make_requests(Templates(["en"]), names, [], 300, 1, [Group(range(3), 0.5), Group(range(3, 6), 0.5)])
+    sides = {tuple(sorted({v // 3 for v in (*wish.want, *wish.avoid)})) for wish in wishes}
+    assert sides == {(), (0,), (1,)}
 
 
 def test_requests_to_learn_from():
@@ -220,9 +385,9 @@ def test_kinds_out_of_range(films):
 
 def test_teaching_is_repeatable():
     texts, wishes = make_requests(Templates(["en"]), ["Comedy", "Drama"], [], 100, 1)
-    losses = []
+    known, losses = Known.all(torch.from_numpy(fake_vectors("ab"))), []
     for _ in range(2):
         torch.manual_seed(3)
-        reader = IntentReader(8, 2)
-        losses.append(teach(reader, fake_states(texts), wishes, Lessons(epochs=1), 5, progress=False))
+        reader = IntentReader(8)
+        losses.append(teach(reader, KeptStates(fake_states(texts)), wishes, known, Lessons(epochs=1), 5, False))
     assert losses[0] == losses[1]

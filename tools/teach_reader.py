@@ -2,9 +2,9 @@
 
     python tools/teach_reader.py
 
-It is taught with attributes of films, and with those of many other things, so that it reads requests about attributes that
-it has not met. Some of the others are kept out, to tell how well it does that. While the adapters learn to read, the vector
-of a text as a whole is held to what it was, so that it can still be compared with those of items.
+It is taught with attributes of films, and with those of many other things, so that it reads requests about attributes
+that it has not met. Some of the others are kept out, to tell how well it does that. While the adapters learn to read,
+the vector of a text as a whole is held to what it was, so that it can still be compared with those of items.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ def known(
 
 
 def main() -> None:
+    """Teach, and write the reader."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=90_000, help="requests that are made")
     parser.add_argument("--epochs", type=int, default=3)
@@ -162,8 +163,9 @@ def main() -> None:
         ).stdout.strip(),
     }
     assert encoder.weights is not None
+    seconds = time.perf_counter() - begin
     file = save_packaged(reader, states.learned(), encoder.weights, templates.languages, about, args.output)
-    logging.info(f"Written: {file}, loss {loss:.3f}, vectors moved by {moved:.4f}, {time.perf_counter() - begin:.0f} s.")
+    logging.info(f"Written: {file}, loss {loss:.3f}, vectors moved by {moved:.4f}, {seconds:.0f} s.")
 
 
 if __name__ == "__main__":

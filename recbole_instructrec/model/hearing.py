@@ -24,6 +24,7 @@ from recbole_instructrec.model.mention_scores import MentionScores
 from recbole_instructrec.model.projection import Projection, fit_principal_components, given_or_fitted
 from recbole_instructrec.model.reading.lessons import Lessons
 from recbole_instructrec.model.reading.read_intents import ReadIntents
+from recbole_instructrec.model.reading.readers import packaged
 from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.model.tuning import TunedTransformer
@@ -79,6 +80,7 @@ class Hearing(SequentialRecommender):
         given: Mapping[str, Projection],
     ) -> None:
         size, bank = config["hidden_size"], dataset.instructions
+        reading = self._reading(config, dataset, encoder)
         kind, tuning = config["instruction_encoder"], config["encoder_tuning"]
         if kind == "bilstm":
             self.instructions = BiLSTMInstructions(
@@ -94,7 +96,8 @@ class Hearing(SequentialRecommender):
         elif encoder is None:
             raise ValueError("instruction_encoder: transformer needs a text_encoder.")
         elif tuning == "frozen":
-            self.instructions = FrozenInstructions(encoder, bank.texts)
+            assert reading is not None
+            self.instructions = FrozenInstructions(reading, bank.texts)
         else:
             if encoder.encoder is None:
                 raise ValueError(
@@ -112,9 +115,10 @@ class Hearing(SequentialRecommender):
         if len(dataset.attributes):
             self.answers = IntentScores(dataset.attributes.matrix, dataset.attributes.n_main)
             if kind == "transformer":
-                assert encoder is not None
+                assert encoder is not None and reading is not None
                 others = [text for text in dataset.item_names if text]
                 self.intent = ReadIntents(
+                    reading,
                     encoder,
                     bank.texts,
                     dataset.attributes.names,
@@ -134,8 +138,8 @@ class Hearing(SequentialRecommender):
                 width, texts, has_text, projection, kind == "transformer", bool(config["match_learned"])
             )
             if isinstance(self.instructions, TunedInstructions):
-                assert encoder is not None
-                self.frozen_instructions = FrozenInstructions(encoder, bank.texts)
+                assert encoder is not None and reading is not None
+                self.frozen_instructions = FrozenInstructions(reading, bank.texts)
                 self.frozen_match = TextMatch(
                     encoder.size, texts, has_text, projection, True, bool(config["match_learned"])
                 )
@@ -144,6 +148,22 @@ class Hearing(SequentialRecommender):
             mentions = [finder.find(text) for text in bank.texts]
             if any(mentions):
                 self._mentions, self.near = finder, MentionScores(mentions, dataset.told_targets(), texts)
+
+    @staticmethod
+    def _reading(config: Any, dataset: Any, encoder: FrozenTextEncoder | None) -> FrozenTextEncoder | None:
+        """The encoder of instructions: with the adapter of the packaged reader, where that is used."""
+        if encoder is None or not len(dataset.attributes) or config["intent_texts"]:
+            return encoder
+        found = packaged(encoder.weights, dataset.templates.languages)
+        if found is None:
+            return encoder
+        return FrozenTextEncoder(
+            config["text_encoder"],
+            config["max_text_tokens"],
+            config["text_cache_dir"],
+            bool(config["show_progress"]),
+            found["adapter"],
+        )
 
     @torch.no_grad()
     def hear(self, texts: Sequence[str]) -> Said:

@@ -38,6 +38,7 @@ from recbole_instructrec.model.intent import SentenceIntent, intent_loss
 from recbole_instructrec.model.items import ItemTable, whitened_modalities
 from recbole_instructrec.model.kept import Kept
 from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
+from recbole_instructrec.model.reading.read_intents import ReadIntents
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.pretrained import Catalogue, Pretrained, projections_of_weights_to_come
 
@@ -134,6 +135,8 @@ class InstructRec(Hearing):
         }
         if encoder is not None and (self.match is not None or isinstance(self.instructions, FrozenInstructions)):
             parts["text encoder"] = [encoder.fingerprint]
+            if isinstance(self.intent, ReadIntents) and self.intent.encoder != encoder.fingerprint:
+                parts["text encoder"].append(self.intent.encoder)  # the packaged reader's
         if isinstance(self.instructions, BiLSTMInstructions):
             parts["vocabulary"] = list(self.instructions.vocabulary)
         return {name: fingerprint_of(values) for name, values in parts.items()}

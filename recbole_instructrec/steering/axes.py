@@ -187,10 +187,7 @@ class Steering:
             self._measure("paraphrase", wording, requests, f"share in the top {K}")
         names = self.maker.attributes.names
         met = MetInTraining(self.templates["en"])
-        new = [
-            not met(text, names[wish.want[0]])
-            for text, wish in zip(other.texts, other.wishes, strict=True)
-        ]
+        new = [not met(text, names[wish.want[0]]) for text, wish in zip(other.texts, other.wishes, strict=True)]
         self._measure(
             "paraphrase", "no word of training either", other.take(np.array(new, dtype=bool)), f"share in the top {K}"
         )

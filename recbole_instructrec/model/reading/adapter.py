@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import torch
@@ -42,6 +43,14 @@ class LowRank:
                 parts[f"{weight}.b"] = module.lora_B["default"].weight.detach().clone() * scale
         return parts
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the numbers."""
+        digest = hashlib.sha256()
+        for name in sorted(self._parts):
+            digest.update(name.encode() + self._parts[name].contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     @torch.no_grad()
     def add_to(self, model: nn.Module) -> None:
         """Add what was learned to the weights of a transformer, in place.
@@ -53,4 +62,4 @@ class LowRank:
         """
         weights = dict(model.named_parameters())
         for name in (part.removesuffix(".a") for part in self._parts if part.endswith(".a")):
-            weights[name] += self._parts[f"{name}.b"].float() @ self._parts[f"{name}.a"].float()
+            weights[name].add_(self._parts[f"{name}.b"].float() @ self._parts[f"{name}.a"].float())

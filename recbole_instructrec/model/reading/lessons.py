@@ -127,7 +127,7 @@ class KeptStates:
         ``[n_tokens, 2 * size]`` each.
     """
 
-    adapters = None
+    adapters: nn.Module | None = None
 
     def __init__(self, states: Sequence[torch.Tensor]) -> None:
         self._states = states

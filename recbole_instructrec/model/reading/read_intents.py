@@ -12,7 +12,7 @@ from torch import nn
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.model.intent import N_DEGREES, Intent
 from recbole_instructrec.model.reading.lessons import Lessons
-from recbole_instructrec.model.reading.reader import IntentReader, shape_of, vectors_of_names
+from recbole_instructrec.model.reading.reader import IntentReader, vectors_of_names
 from recbole_instructrec.model.reading.readers import Encoder, reader_of, shape_for
 from recbole_instructrec.model.text_cache import TextCache
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
@@ -29,7 +29,9 @@ class ReadIntents(nn.Module):
     Parameters
     ----------
     encoder : FrozenTextEncoder
-        Gives the states of tokens.
+        Gives the states of tokens; with the adapter of the packaged reader, where that is used.
+    of_names : FrozenTextEncoder
+        Gives the vectors of the attributes' names; as it came.
     texts : sequence of str
         Instruction texts by number.
     names : sequence of str
@@ -50,6 +52,7 @@ class ReadIntents(nn.Module):
     def __init__(
         self,
         encoder: FrozenTextEncoder,
+        of_names: FrozenTextEncoder,
         texts: Sequence[str],
         names: Sequence[str],
         templates: Templates,
@@ -61,12 +64,17 @@ class ReadIntents(nn.Module):
         self._encoder, self._texts, self._progress = encoder, list(texts), progress
         self._names, self._templates, self._others = list(names), templates, list(others)
         self._lessons = lessons
-        self._of = Encoder(encoder.fingerprint, encoder.weights, encoder.size, encoder.token_states, encoder)
+        self._of = Encoder(encoder.fingerprint, encoder.weights, encoder.size, encoder.token_states, of_names)
         shape = shape_for(encoder.weights, templates.languages) if lessons is None else None
         self.reader = IntentReader(encoder.size, shape).eval().requires_grad_(False)
-        self.register_buffer("vectors", vectors_of_names(names, encoder), persistent=False)
+        self.register_buffer("vectors", vectors_of_names(names, of_names), persistent=False)
         self.register_buffer("learned", torch.tensor(0.0))
         self._read: torch.Tensor | None = None
+
+    @property
+    def encoder(self) -> str:
+        """Hash of the encoder whose states are read."""
+        return self._encoder.fingerprint
 
     def train(self, mode: bool = True) -> ReadIntents:
         """The reader stays as it is: it is not trained with the recommender."""
@@ -74,13 +82,8 @@ class ReadIntents(nn.Module):
         self.reader.eval()
         return self
 
-    def _load_from_state_dict(self, state: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
-        begin = f"{prefix}reader."
-        stored = {name.removeprefix(begin): value for name, value in state.items() if name.startswith(begin)}
-        if "heads" in stored and shape_of(stored) != self.reader.shape:  # taught with another version of the package
-            device = self.learned.device
-            self.reader = IntentReader(self.reader.size, shape_of(stored)).to(device).eval().requires_grad_(False)
-        super()._load_from_state_dict(state, prefix, *args, **kwargs)
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
         self._read = None  # what another reader made of the texts
 
     def learn(self) -> None:

@@ -44,7 +44,7 @@ class IntentReader(nn.Module):
     Parameters
     ----------
     size : int
-        Width of a token's state in one layer, and of a text's vector; a token has the states of two layers side by side.
+        Width of a token's state in one layer, and of a text's vector; a token has the states of two layers.
     shape : Shape
         Of the layers that are trained.
     dropout : float

@@ -68,7 +68,7 @@ def packaged(weights: str | None, languages: Sequence[str]) -> dict[str, Any] | 
     Returns
     -------
     dict or None
-        Keys ``reader`` (a ``state_dict``), ``adapter`` (for :class:`~.adapter.LowRank`) and ``about`` (how it was taught).
+        Keys ``reader`` (a ``state_dict``), ``adapter`` (of :class:`~.adapter.LowRank`), ``about`` (how it was taught).
     """
     file = None if weights is None else _file(weights, languages)
     return torch.load(file, map_location="cpu", weights_only=True) if file is not None and file.is_file() else None
