@@ -136,6 +136,7 @@ def convert(dataset: str, source: Path, output: Path) -> int:
 
 
 def _encoder(name: str | None, cache_dir: str | None) -> list[str]:
+    from recbole_instructrec.model.reading.readers import packaged
     from recbole_instructrec.model.text import PACKAGED_NAME, EncoderNotFound, TransformerEncoder
     from recbole_instructrec.model.text_cache import default_folder
 
@@ -147,6 +148,8 @@ def _encoder(name: str | None, cache_dir: str | None) -> list[str]:
         print(f"  found as               {encoder.files.found}: {encoder.files.path}")
         vector = encoder.encode(["a light comedy"])
         print(f"  encodes                yes, {vector.shape[1]} dimensions")
+        reads = packaged(encoder.weights, ["en"]) is not None
+        print(f"  reads requests         {'with the packaged reader, en' if reads else 'after a reader was taught'}")
     except EncoderNotFound as error:
         print("  found as               not found")
         problems.append(str(error))

@@ -26,7 +26,15 @@ def doctor(*options: str, **environment: str) -> subprocess.CompletedProcess[str
 
 def test_doctor_prints_versions_mends_and_encoder():
     done = doctor()
-    for word in ("recbole", "1.2.1", "torch", "checkpoint_loading", "packaged weights", "384 dimensions"):
+    for word in (
+        "recbole",
+        "1.2.1",
+        "torch",
+        "checkpoint_loading",
+        "packaged weights",
+        "384 dimensions",
+        "packaged reader",
+    ):
         assert word in done.stdout, done.stdout + done.stderr
     installed = "recbole-instructrec    missing" not in done.stdout
     assert done.returncode == (0 if installed else 1)

@@ -26,7 +26,7 @@ def test_what_training_has_met():
     met = MetInTraining(Templates(["en"]))
     assert content_words("A good film about the singing of cowboys") == {"singi", "cowbo"}
     assert met("Cowboys, please.", "Western")
-    assert not met("Mobsters, please.", "Crime")
+    assert not met("Pickpockets, please.", "Crime")
     assert met("any western", "Western")
 
 
@@ -36,7 +36,9 @@ def test_nothing_that_is_measured_with_is_trained_on():
 
     trained: set[str] = set()
     for file in (TEMPLATES / part / "en.yaml" for part in ("clauses", "attributes")):
-        stack = [yaml.safe_load(file.read_text(encoding="utf-8"))]
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content.pop("phrases", None)  # words for a thing, which anybody may use
+        stack = [content]
         while stack:
             content = stack.pop()
             if isinstance(content, str):
