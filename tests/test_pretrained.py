@@ -20,6 +20,8 @@ from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.main import guarded
 from recbole_instructrec.model.item_matching import ItemTexts, match_items
 from recbole_instructrec.model.losses import all_scores
+from recbole_instructrec.model.text import PACKAGED_NAME
+from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from tests.support import build_all, make_config, small_interactions, small_items, write_dataset
 
 # --- which items are the same ---------------------------------------------------------------------
@@ -206,7 +208,7 @@ def test_texts_are_seen_in_the_space_of_the_checkpoint(films, tmp_path):
     assert torch.equal(target.match.projection.basis, source.match.projection.basis)
     assert not torch.allclose(fresh.whitening["text"].basis, source.whitening["text"].basis, rtol=0.01)
     texts = other_test._dataset.item_texts
-    encoder = target.instructions._encoder
+    encoder = FrozenTextEncoder(PACKAGED_NAME, 64, progress=False)  # instructions have another
     film = int(numbers(target, other_test, "x")[20])
     vector = torch.from_numpy(encoder([texts[film]]))[0].double()
     expected = ((vector - source.whitening["text"].mean) @ source.whitening["text"].basis).float()

@@ -54,7 +54,7 @@ def test_chinese_wish_with_an_exception(encoder):
     torch.manual_seed(0)
     reader, vectors = IntentReader(encoder.size), vectors_of_names(names, encoder.encode)
     teach(reader, KeptStates(encoder.token_states(texts)), wishes, Known.all(vectors), Lessons(epochs=6), 1, False)
-    intent, _ = reader.read(encoder.token_states([LIGHT_COMEDY, "a comedy please, no horror", COAT]))
+    intent, _ = reader.read(encoder.token_states([LIGHT_COMEDY, "a comedy please, no horror", COAT]), vectors)
     for row in (0, 1):
         assert intent.wanted[row, 0] > 0.5 and intent.avoided[row, 2] > 0.5
         assert torch.sigmoid(intent.presence[row, 1]) < 0.5

@@ -14,6 +14,9 @@ from scipy.sparse import csr_matrix, hstack
 
 from recbole_instructrec.data.atomic import columns_of
 
+# What stands in a field where nothing is known: nobody asks for it.
+_PLACEHOLDERS = {"unknown", "none", "n/a", "(no", "genres", "listed)"}
+
 _YEAR = re.compile(r"[12]\d{3}")
 
 
@@ -134,7 +137,11 @@ class Attributes:
             years = 0 < len(distinct) < 10 * sum(bool(_YEAR.fullmatch(word)) for word in distinct) / 9
             for item, words in enumerate(values):
                 said = [f"{word[:3]}0s" for word in words if _YEAR.fullmatch(word)] if years else words
-                pairs.extend((item, word) for word in dict.fromkeys(said) if word not in taken)
+                pairs.extend(
+                    (item, word)
+                    for word in dict.fromkeys(said)
+                    if word not in taken and word.lower() not in _PLACEHOLDERS
+                )
         counts: dict[str, int] = {}
         for _, word in pairs:
             counts[word] = counts.get(word, 0) + 1
