@@ -360,6 +360,14 @@ def test_years_become_decades_beside_the_main_attributes(tmp_path):
     assert all(len(wish.want) == 1 and wish.want[0] < attributes.n_main for wish in asked if wish.want)
 
 
+def test_placeholders_are_no_attributes(tmp_path):
+    items = [(item, title, "unknown" if item == "i3" else genres) for item, title, genres in small_items()]
+    _, _, _, test = build_data(make_config(write_dataset(tmp_path, "films", items=items)))
+    data = test._dataset
+    assert "unknown" not in data.attributes.names
+    assert data.attributes.matrix[data.token2id("item_id", "i3")].nnz == 0
+
+
 def test_hear_any_words(films):
     _, trainer, _, _, test = build_all(make_config(films, epochs=1))
     model = trainer.model.eval()

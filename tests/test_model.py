@@ -337,7 +337,9 @@ def test_packaged_weights_are_checked(monkeypatch):
 
 
 def test_full_tuning_trains_the_encoder(tmp_path, films):
-    model, train, _ = build_model(films, text_encoder=tiny_gpt(tmp_path / "gpt"), encoder_tuning="full")
+    model, train, _ = build_model(
+        films, text_encoder=tiny_gpt(tmp_path / "gpt"), encoder_tuning="full", intent_texts=40
+    )
     model.train()
     sum(model.calculate_loss(batch) for batch in train).backward()
     weight = model.instructions.transformer.model.h[0].attn.c_attn.weight
@@ -352,7 +354,8 @@ def test_the_encoder_as_it_came_is_heard_beside_the_tuned_one(tmp_path, films):
     torch.manual_seed(0)
     tuned, frozen = model.train()._encoders_heard(20000)
     assert (tuned + frozen >= 1).all()
-    assert [round(float(part.mean()), 1) for part in (tuned, frozen, tuned * frozen)] == [0.8, 0.8, 0.5]
+    heard_shares = [float(part.mean()) for part in (tuned, frozen, tuned * frozen)]
+    assert heard_shares == pytest.approx([0.75, 0.75, 0.5], abs=0.02)
     sum(model.calculate_loss(batch) for batch in train).backward()
     for match in (model.match, model.frozen_match):
         assert match.query.weight.grad.abs().sum() > 0
