@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from recbole_instructrec.data.instructions.words import Templates
+from recbole_instructrec.environment import source
 from recbole_instructrec.model.reading.adapter import LowRank
 from recbole_instructrec.model.reading.lessons import Group, Known, Lessons, make_requests, teach
 from recbole_instructrec.model.reading.reader import IntentReader, Shape, vectors_of_names
@@ -34,8 +34,12 @@ KEPT_OUT = 12
 #: Domains whose attributes are stories': what asks for one may well speak of a film's genre.
 STORIES = ("books", "games", "films")
 
-# Above this cosine of two names, or of a phrase and a name, what asks for one may speak of the other.
-_ALIKE = 0.5
+# Above this cosine of two names, or of a phrase and a name, what asks for one may speak of the other: of another kind of
+# thing, and among those that are listed side by side, which are told apart.
+_ALIKE, _ALIKE_IN_DOMAIN = 0.5, 0.65
+
+# Attributes that one is taken for most easily.
+_NEAR = 8
 
 # Weight of keeping a text's vector as it was.
 _KEEP = 10.0
@@ -99,11 +103,12 @@ def known(
     alike = (vectors @ vectors.T).numpy()
     phrases = {name: words for named in templates.vocabulary().values() for name, words in named.items()}
     for place, name in enumerate(names):
-        said = phrases.get(name) or templates.phrases(name)
-        near = (torch.from_numpy(encoder(list(said))) @ vectors.T).numpy().max(0)
+        said = list(phrases.get(name) or templates.phrases(name))
+        near = (torch.from_numpy(encoder(said)) @ vectors.T).numpy().max(0)
         alike[place] = np.maximum(alike[place], near)
-    close = alike > _ALIKE
     n = len(films)
+    domain_of = np.repeat(np.arange(len(domains) + 1), [n, *map(len, domains.values())])
+    close = alike > np.where(domain_of[:, None] == domain_of, _ALIKE_IN_DOMAIN, _ALIKE)
     # Genres of films tell each other apart, but for two names of one ("animation", "animated").
     close[:n, :n] = [[a[:5] == b[:5] and not a[0].isdigit() for b in films] for a in films]
     np.fill_diagonal(close, False)
@@ -114,7 +119,9 @@ def known(
         groups.append(Group(range(begin, begin + len(named)), 0.3 / len(domains)))
         begin += len(named)
     groups.append(Group(range(len(names)), 0.1))
-    return names, Known(vectors, np.arange(len(names)) < n, close), groups
+    taken_for = np.where(close | np.eye(len(names), dtype=bool), -1.0, alike)
+    near = np.argsort(-taken_for, axis=1)[:, :_NEAR]
+    return names, Known(vectors, np.arange(len(names)) < n, close, near), groups
 
 
 def main() -> None:
@@ -158,9 +165,7 @@ def main() -> None:
         "loss": round(loss, 4),
         "moved": round(moved, 4),
         "kept_out": out,
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip(),
+        **source(),
     }
     assert encoder.weights is not None
     seconds = time.perf_counter() - begin

@@ -17,6 +17,9 @@ from recbole_instructrec.data.atomic import columns_of
 # What stands in a field where nothing is known: nobody asks for it.
 _PLACEHOLDERS = {"unknown", "none", "n/a", "(no", "genres", "listed)"}
 
+# A value such as "-" has nothing to ask for.
+_LEGIBLE = re.compile(r"[^\W_]")
+
 _YEAR = re.compile(r"[12]\d{3}")
 
 
@@ -140,7 +143,7 @@ class Attributes:
                 pairs.extend(
                     (item, word)
                     for word in dict.fromkeys(said)
-                    if word not in taken and word.lower() not in _PLACEHOLDERS
+                    if word not in taken and word.lower() not in _PLACEHOLDERS and _LEGIBLE.search(word)
                 )
         counts: dict[str, int] = {}
         for _, word in pairs:

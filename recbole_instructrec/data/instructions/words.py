@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from recbole_instructrec.data.instructions.bank import InstructionError
+from recbole_instructrec.data.words import words_of
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 _NAME = re.compile(r"<(\w+)>")
@@ -31,6 +32,9 @@ _COMMON = 0.3
 
 # Share of wishes and avoidances in words that do not name the value, where a language has such.
 _UNNAMED = 0.35
+
+# Drawings of a training request that must not be one that is measured with.
+_TRIES = 50
 
 # Share of values with a noun around them ("comedy films"), and of requests that are typed in a hurry ("dont").
 _FRAMED, _HURRIED = 0.4, 0.08
@@ -71,6 +75,7 @@ class Templates:
             self._languages[-1]["things"] = {
                 name.lower(): phrases for named in things for name, phrases in named.items()
             }
+            self._languages[-1]["measured"] = _measured(self._languages[-1])
         self.fingerprint = hashlib.sha256(b"\n".join(content)).hexdigest()
 
     def texts(self, kind: str, part: str, values: Sequence[str]) -> list[str]:
@@ -145,17 +150,44 @@ class Templates:
         str
             The request.
         """
-        words = _Words(self._languages[rng.integers(len(self._languages))], rng)
-        said = [words.value(value) for value in values]
-        words.meant.update(zip(said, values, strict=True))
-        whole = words.language.get(kind, {}).get("train", [])
-        if whole and rng.random() >= _COMPOSED:
-            return words.pick(whole).format(**dict(zip("abc", said, strict=False)))
-        text = getattr(words, kind)(*said)
+        language = self._languages[rng.integers(len(self._languages))]
+        for _ in range(_TRIES):
+            words = _Words(language, rng)
+            text = words.request(kind, values)
+            if plain_form(text, words.bare) not in language["measured"]:
+                break
         # Other sentences stand around a request, and ask for nothing.
         while words.chance(0.3):
             text = words.join(text, words.part("asides"))
         return words.finish(text)
+
+
+def plain_form(text: str, values: Sequence[str] = ("{a}", "{b}", "{c}")) -> str:
+    """What stays of a wording without case, punctuation and values: two that have it in common are the same wording.
+
+    Parameters
+    ----------
+    text : str
+        A template, or a request.
+    values : sequence of str
+        What stands in the places of its values.
+
+    Returns
+    -------
+    str
+        Words, and ``_`` for each value.
+    """
+    text = text.lower()
+    for value in sorted(values, key=len, reverse=True):
+        whole = re.escape(value.lower())
+        text = re.sub(rf"(?<!\w){whole}(?!\w)" if value[0].isascii() and value[0].isalnum() else whole, " _ ", text)
+    return " ".join(words_of(text.replace("'", "").replace("-", " ")))
+
+
+def _measured(language: dict[str, Any]) -> set[str]:
+    """Wordings that readers are chosen by or measured with."""
+    kinds = [parts for parts in language.values() if isinstance(parts, dict)]
+    return {plain_form(text) for parts in kinds for part in ("dev", "held_out") for text in parts.get(part, ())}
 
 
 class _Words:
@@ -164,6 +196,7 @@ class _Words:
     def __init__(self, language: dict[str, Any], rng: np.random.Generator) -> None:
         self.language, self.rng = language, rng
         self.meant: dict[str, str] = {}  # which value is said by some words
+        self.bare: list[str] = []  # words for values without the nouns around them
         self._clauses, self._patterns = language["clauses"], language["patterns"]
 
     def pick(self, options: Sequence[str]) -> str:
@@ -171,6 +204,15 @@ class _Words:
 
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
+
+    def request(self, kind: str, values: Sequence[str]) -> str:
+        """A request of a kind: a whole template, or clauses put together."""
+        said = [self.value(value) for value in values]
+        self.meant.update(zip(said, values, strict=True))
+        whole = self.language.get(kind, {}).get("train", [])
+        if whole and self.rng.random() >= _COMPOSED:
+            return self.pick(whole).format(**dict(zip("abc", said, strict=False)))
+        return str(getattr(self, kind)(*said))
 
     def part(self, name: str, **slots: str) -> str:
         """A clause or a pattern of a name with its places filled."""
@@ -200,11 +242,13 @@ class _Words:
         if not decade and self.chance(0.5):
             usual = usual.replace("-", " ").replace("_", " ")
         if phrases and self.chance(0.45):
-            if not decade:
-                return self.pick(phrases)
-            usual = self.pick(phrases)  # "nineties" has nouns around it, too
+            usual = self.pick(phrases)
+            if not decade:  # "nineties" has nouns around it, too
+                self.bare.append(usual)
+                return usual
         if self.chance(0.6):
             usual = usual.lower()
+        self.bare.append(usual)
         if self.chance(_FRAMED):
             frames = "decade_frames" if decade else "frames" if thing is None else "thing_frames"
             usual = self.pick(self.language[frames]).format(a=usual)
@@ -212,7 +256,9 @@ class _Words:
 
     def finish(self, text: str) -> str:
         """As someone would type it."""
-        text = _tidy(text)
+        text = _tidy(text) or text
+        if not text.strip():  # a value without a letter, such as a comma
+            return text
         if self.chance(0.4):
             text = text[0].upper() + text[1:]
         if self.chance(_HURRIED):

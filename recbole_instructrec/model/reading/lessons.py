@@ -86,17 +86,21 @@ class Known(NamedTuple):
     alike : ndarray of bool
         Whether a request that speaks of one may speak of another, too, so that nothing is taught about it,
         ``[n_attributes, n_attributes]``.
+    near : ndarray of int
+        Others that one is taken for most easily: a request that speaks of it is asked about one of these, too,
+        ``[n_attributes, n_near]``.
     """
 
     vectors: torch.Tensor
     always: np.ndarray
     alike: np.ndarray
+    near: np.ndarray
 
     @staticmethod
     def all(vectors: torch.Tensor) -> Known:
         """The attributes of a data set: a request is asked about every one."""
         n = len(vectors)
-        return Known(vectors, np.ones(n, dtype=bool), np.zeros((n, n), dtype=bool))
+        return Known(vectors, np.ones(n, dtype=bool), np.zeros((n, n), dtype=bool), np.zeros((n, 0), dtype=int))
 
 
 class States(Protocol):
@@ -196,7 +200,7 @@ def make_requests(
             )
         texts.append(templates.compose(kind, said, rng))
         wishes.append(wish)
-    for number in range(n // 8):  # to speak of what was chosen before is not to ask for it
+    for number in range(n // 6):  # to speak of what was chosen before is not to ask for it
         group = members()
         pair = [names[v] for v in rng.choice(group, min(1 + number % 2, len(group)), replace=False)]
         if number % 4 == 0:
@@ -314,7 +318,10 @@ def _loss(
 ) -> torch.Tensor:
     """Cross-entropy of presence, of the sign of what is present, and of the degree; mean over the batch."""
     asked = known.always.copy()
-    asked[[v for i in batch for v in (*wishes[i].want, *wishes[i].avoid)]] = True
+    spoken_of_all = [v for i in batch for v in (*wishes[i].want, *wishes[i].avoid)]
+    asked[spoken_of_all] = True
+    if known.near.shape[1] and spoken_of_all:
+        asked[known.near[spoken_of_all, rng.integers(known.near.shape[1], size=len(spoken_of_all))]] = True
     asked[rng.integers(len(asked), size=_DRAWN)] = True
     candidates = np.flatnonzero(asked)
     place = np.full(len(asked), -1)
