@@ -184,6 +184,8 @@ def read(file: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, A
     CheckpointError
         When the file is missing, truncated, carries code, or is not of InstructRec.
     """
+    if os.path.isdir(file):
+        raise CheckpointError(f"{file} is a folder. Give the path of a .pth file in it.")
     if not os.path.isfile(file):
         raise CheckpointError(f"there is no checkpoint {file}. Give the path of a .pth file in --checkpoint_dir.")
     if not zipfile.is_zipfile(file):

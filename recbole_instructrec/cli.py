@@ -36,8 +36,8 @@ def main() -> int:
     steer_parser = commands.add_parser("steer", help="does a trained checkpoint follow instructions? table, JSON, PNG")
     steer_parser.add_argument("--checkpoint", required=True, help="a .pth file of InstructRec")
     steer_parser.add_argument("--output", help="folder of the JSON and PNG files (default: that of the checkpoint)")
-    steer_parser.add_argument("--users", type=int, default=1000, help="test rows that are used, 0 for all")
-    steer_parser.add_argument("--seed", type=int, default=2020, help="of the requests")
+    steer_parser.add_argument("--users", type=_rows, default=1000, help="test rows that are used, 0 for all")
+    steer_parser.add_argument("--seed", type=_not_negative, default=2020, help="of the requests")
     args = parser.parse_args()
     # RecBole's Config reads the command line wherever it is built; our flags are not its options.
     sys.argv = sys.argv[:1]
@@ -55,6 +55,21 @@ def main() -> int:
             status = steer(args.checkpoint, args.output, args.users, args.seed)
 
     return guarded(work) or status
+
+
+def _not_negative(text: str) -> int:
+    """A number of at least 0, for argparse."""
+    value = int(text) if text.isdecimal() else -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 0")
+    return value
+
+
+def _rows(text: str) -> int:
+    """A number of rows from which a standard error can be told, or 0, for argparse."""
+    if (value := _not_negative(text)) == 1:
+        raise argparse.ArgumentTypeError("one test row tells nothing; give 2 or more, or 0 for all")
+    return value
 
 
 def doctor(text_encoder: str | None = None, text_cache_dir: str | None = None) -> int:
@@ -136,15 +151,16 @@ def convert(dataset: str, source: Path, output: Path) -> int:
 
 
 def _encoder(name: str | None, cache_dir: str | None) -> list[str]:
+    from recbole_instructrec.model.encoders import text_encoder
     from recbole_instructrec.model.reading.readers import packaged
-    from recbole_instructrec.model.text import PACKAGED_NAME, EncoderNotFound, TransformerEncoder
+    from recbole_instructrec.model.text import PACKAGED_NAME, EncoderNotFound
     from recbole_instructrec.model.text_cache import default_folder
 
     name = name or PACKAGED_NAME
     problems = []
     print(f"  name                   {name}")
     try:
-        encoder = TransformerEncoder(name, max_tokens=64)
+        encoder = text_encoder(name, max_tokens=64)
         print(f"  found as               {encoder.files.found}: {encoder.files.path}")
         vector = encoder.encode(["a light comedy"])
         print(f"  encodes                yes, {vector.shape[1]} dimensions")

@@ -48,7 +48,7 @@ def environment() -> dict[str, Any]:
     dict
         Plain values.
     """
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -66,6 +66,10 @@ def _number(low: float, high: float = float("inf")) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
 
+def _count(low: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and value >= low
+
+
 def _share(value: Any) -> bool:
     return _number(0, 1)(value) and value < 1
 
@@ -95,6 +99,10 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hidden_dropout_prob": (_share, "a number of at least 0 and below 1"),
     "attn_dropout_prob": (_share, "a number of at least 0 and below 1"),
     "item_dropout_prob": (_share, "a number of at least 0 and below 1"),
+    "frozen_match_share": (_number(0, 1), "a number from 0 to 1"),
+    "encoder_rank": (_count(1), "a whole number of at least 1"),
+    "intent_texts": (lambda v: v is None or _count(1)(v), "~ (None) or a whole number of at least 1"),
+    "instruction_seed": (_count(0), "a whole number of at least 0"),
     "pretrained": (lambda v: v is None or isinstance(v, str), "the path of a checkpoint of InstructRec"),
     "ema_decay": (_share, "a number of at least 0 and below 1"),
 }

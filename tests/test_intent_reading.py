@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from recbole_instructrec.data.dataset import INSTRUCTION
 from recbole_instructrec.data.instructions.wish import KINDS, LITTLE, NORMAL, ONLY, Wish, wish_of
-from recbole_instructrec.data.instructions.words import Templates
+from recbole_instructrec.data.instructions.words import Templates, _Words, plain_form
 from recbole_instructrec.model.intent import Intent, IntentScores, SentenceIntent, Wishes, intent_loss
 from recbole_instructrec.model.losses import all_scores
 from recbole_instructrec.model.reading.adapter import LowRank
@@ -51,8 +51,39 @@ def test_wordings_name_their_values_and_parts_are_apart(language, kind):
     for text in composed.union(*parts.values()):
         assert all(value in text.upper() for value in values), text
         assert "{" not in text
-    assert not parts["train"] & parts["held_out"] and not parts["dev"] & parts["held_out"]
-    assert not {text.lower().strip(". ") for text in composed} & {t.lower().strip(". ") for t in parts["held_out"]}
+    plain = {part: {plain_form(text, values) for text in texts} for part, texts in parts.items()}
+    assert not plain["train"] & (plain["dev"] | plain["held_out"]) and not plain["dev"] & plain["held_out"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_training_request_is_one_that_is_measured_with(language):
+    """Also none that words drawn at random happen to make: of the kinds for which that is easy, many are drawn."""
+    templates, rng = Templates([language]), np.random.default_rng(3)
+    made = 0
+    for kind in KINDS:
+        values = ["Qxa", "Qxb", "Qxc"][: sum(KINDS[kind][:2])]
+        measured = {plain_form(t, values) for part in ("dev", "held_out") for t in templates.texts(kind, part, values)}
+        drawn = [templates.compose(kind, values, rng) for _ in range(3000)]
+        assert not measured & {plain_form(text, values) for text in drawn}
+        # The test can fail: without the check such requests are made.
+        language_words = templates._languages[0]
+        for _ in range(3000):
+            words = _Words(language_words, rng)
+            made += plain_form(words.request(kind, values), words.bare) in measured
+    assert made > 0
+
+
+def test_wordings_are_compared_without_their_values():
+    assert plain_form("I can't stand {a} movies.") == plain_form("i cant stand Film-Noir movies", ["Film-Noir"])
+    assert plain_form("{a} but not {b}") == plain_form("war, but not warm", ["war", "warm"])
+    assert plain_form("a war on warm days", ["war"]) == "a _ on warm days"
+    assert plain_form("不要{a}，谢谢！") == plain_form("不要恐怖片谢谢", ["恐怖片"])
+
+
+@pytest.mark.parametrize("odd", ["-", "_", ",", "'", " "])
+def test_values_without_a_letter_do_not_stop_the_lessons(odd):
+    texts, wishes = make_requests(Templates(["en", "zh"]), [odd, "Comedy", "Drama", "Horror"], [], 1500, 2020)
+    assert len(texts) == len(wishes) >= 1500
 
 
 def test_an_item_answers_wishes_together_and_exceptions():
@@ -293,7 +324,8 @@ def test_nothing_is_taught_about_what_is_alike():
         close[0, 1] = alike
         torch.manual_seed(0)
         reader = IntentReader(8, dropout=0.0)
-        teach(reader, states, wishes, Known(names, np.ones(3, dtype=bool), close), Lessons(epochs=40), 1, False)
+        known = Known(names, np.ones(3, dtype=bool), close, np.zeros((3, 0), dtype=int))
+        teach(reader, states, wishes, known, Lessons(epochs=40), 1, False)
         read.append(torch.sigmoid(reader.read(fake_states(["some words"]), names)[0].presence[0]))
     assert read[0][0] > 0.9 and read[1][0] > 0.9  # spoken of
     assert read[0][1] < 0.1 and read[0][2] < 0.1 and read[1][2] < 0.1  # not spoken of

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import yaml
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from recbole_instructrec.data.instructions.words import TEMPLATES, Templates
+from recbole_instructrec.data.instructions.words import TEMPLATES, Templates, plain_form
 from recbole_instructrec.steering.requests import PARAPHRASES, MetInTraining, content_words
 
 WORDINGS = yaml.safe_load(PARAPHRASES.read_text(encoding="utf-8"))
@@ -30,23 +32,46 @@ def test_what_training_has_met():
     assert met("any western", "Western")
 
 
-def test_nothing_that_is_measured_with_is_trained_on():
-    def plain(text: str) -> str:
-        return " ".join(re.findall(r"[a-z0-9]+", text.lower().replace("'", "")))
-
-    trained: set[str] = set()
-    for file in (TEMPLATES / part / "en.yaml" for part in ("clauses", "attributes")):
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        content.pop("phrases", None)  # words for a thing, which anybody may use
-        stack = [content]
+def _trained(language: str, *parts: str) -> list[str]:
+    """Words of training in some folders: clauses, or phrases and whole requests without the attribute's name."""
+    found: list[str] = []
+    for file in (TEMPLATES / part / f"{language}.yaml" for part in parts):
+        stack = [yaml.safe_load(file.read_text(encoding="utf-8"))]
         while stack:
             content = stack.pop()
             if isinstance(content, str):
-                trained.add(plain(content))
+                found.append(content)
             else:
                 stack.extend(content.values() if isinstance(content, dict) else content)
-    kinds = yaml.safe_load((TEMPLATES / "en.yaml").read_text(encoding="utf-8")).values()
-    measured = [text for parts in kinds if isinstance(parts, dict) for text in parts.get("held_out", [])]
-    measured += [text for wordings in WORDINGS.values() for text in wordings]
-    assert len(trained) > 5000 and len(measured) > 150
-    assert not trained & {plain(text) for text in measured}
+    return found
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", text.lower().replace("'", ""))
+
+
+def _in_fours(text: str) -> set[tuple[str, ...]]:
+    """Four words in a row, at least two of which say something."""
+    words = _words(text)
+    fours = (tuple(words[i : i + 4]) for i in range(len(words) - 3))
+    return {four for four in fours if sum(len(w) > 2 and w not in ENGLISH_STOP_WORDS for w in four) >= 2}
+
+
+def test_no_training_words_are_near_a_request_that_does_not_name_its_attribute():
+    measured = [text for wordings in WORDINGS.values() for text in wordings]
+    fours = set().union(*map(_in_fours, measured))
+    sets, trained = [set(_words(text)) for text in measured], _trained("en", "attributes")
+    assert len(trained) > 1500 and len(fours) > 300
+    for text in trained:
+        assert not _in_fours(text) & fours, text
+        words = set(_words(text))
+        if len(words) >= 4:
+            assert all(len(words & other) <= 0.4 * len(words | other) for other in sets), text
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_training_sentence_is_one_that_is_measured_with(language):
+    kinds = yaml.safe_load((TEMPLATES / f"{language}.yaml").read_text(encoding="utf-8")).values()
+    measured = {plain_form(text) for parts in kinds if isinstance(parts, dict) for text in parts.get("held_out", [])}
+    assert len(measured) > 100
+    assert not measured & {plain_form(text) for text in _trained(language, "clauses", "attributes")}

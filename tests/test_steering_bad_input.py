@@ -60,6 +60,32 @@ def answer(model, rows, texts):
         return said, all_scores(model.request(rows, said))
 
 
+@pytest.mark.parametrize("texts", ["no horror", [None], [b"no horror"]], ids=["one text", "none", "bytes"])
+def test_what_is_no_list_of_texts_is_refused(served, texts):
+    with pytest.raises(TypeError, match="a list of texts is expected, one for each request"):
+        served[0].hear(texts)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_as_many_texts_as_rows(served, n):
+    model, rows, _ = served
+    with pytest.raises(ValueError, match=f"3 rows, but {n} texts"):
+        model.request(rows, model.hear(["no horror"] * n))
+
+
+def test_evaluation_rows_are_read_as_live_requests_are(served, films):
+    model, _, _, _, test = build_all(make_config(films))
+    dataset = test._dataset
+    dataset.use_instructions("intent")
+    rows = dataset[list(range(12))]
+    texts = [dataset.instructions.texts[number] for number in rows["instruction_number"].tolist()]
+    assert all(texts)
+    model.eval()
+    with torch.no_grad():
+        live = all_scores(model.request(rows, model.hear(texts)))
+        assert torch.allclose(live, model.full_sort_predict(rows), atol=1e-3)
+
+
 @pytest.mark.parametrize("kind", STRANGE)
 def test_strange_requests_rank_the_catalogue(served, kind):
     model, rows, _ = served

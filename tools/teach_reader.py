@@ -34,8 +34,8 @@ KEPT_OUT = 12
 #: Domains whose attributes are stories': what asks for one may well speak of a film's genre.
 STORIES = ("books", "games", "films")
 
-# Above this cosine of two names, or of a phrase and a name, what asks for one may speak of the other: of another kind of
-# thing, and among those that are listed side by side, which are told apart.
+# Above this cosine of two names, or of a phrase and a name, what asks for one may speak of the other: of attributes of
+# other things, and of those that are listed side by side, which are told apart.
 _ALIKE, _ALIKE_IN_DOMAIN = 0.5, 0.65
 
 # Attributes that one is taken for most easily.

@@ -181,7 +181,14 @@ class Hearing(SequentialRecommender):
         -------
         Said
             For :meth:`request`.
+
+        Raises
+        ------
+        TypeError
+            For anything but a list of texts; one text alone would be read letter by letter.
         """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"hear: a list of texts is expected, one for each request, not {texts!r:.80}.")
         said = [legible(text) for text in texts]
         distinct = {text: line for line, text in enumerate(dict.fromkeys(text for text in said if text))}
         line = torch.tensor([distinct.get(text, -1) for text in said], device=self.device)

@@ -136,7 +136,7 @@ class InstructRec(Hearing):
         if encoder is not None and (self.match is not None or isinstance(self.instructions, FrozenInstructions)):
             parts["text encoder"] = [encoder.fingerprint]
             if isinstance(self.intent, ReadIntents) and self.intent.encoder != encoder.fingerprint:
-                parts["text encoder"].append(self.intent.encoder)  # the packaged reader's
+                parts["reader of requests"] = [self.intent.encoder]  # the packaged reader has adapters of its own
         if isinstance(self.instructions, BiLSTMInstructions):
             parts["vocabulary"] = list(self.instructions.vocabulary)
         return {name: fingerprint_of(values) for name, values in parts.items()}
@@ -155,6 +155,11 @@ class InstructRec(Hearing):
         """
         for name, value in self.made_for.items():
             if state.get(name) != value:
+                if name == "reader of requests":
+                    raise CheckpointError(
+                        "these weights were trained with another packaged reader of requests than the one that is "
+                        "installed. Train again, or install the version of recbole-instructrec they were trained with."
+                    )
                 raise CheckpointError(
                     f"these weights were trained on another {name}, not on that of the data set at hand. "
                     "Use the data set, the load_col and the filters they were trained with."
@@ -343,7 +348,14 @@ class InstructRec(Hearing):
         -------
         Scores
             For :func:`~recbole_instructrec.model.losses.all_scores`.
+
+        Raises
+        ------
+        ValueError
+            When there are not as many texts as rows.
         """
+        if len(said.line) != len(interaction):
+            raise ValueError(f"request: {len(interaction)} rows, but {len(said.line)} texts were heard.")
         earlier, items, length = self._latest(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         table, directions = self._tables(self.items, self._item_vectors)
         state = self.behaviour(items, table)[torch.arange(len(items), device=items.device), length]

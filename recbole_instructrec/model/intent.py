@@ -104,7 +104,7 @@ class Wishes(NamedTuple):
         return Intent(*(_SURE * (2.0 * part - 1.0) for part in (self.present, self.wanted, degree)))
 
 
-def intent_loss(intent: Intent, wishes: Wishes) -> torch.Tensor:
+def intent_loss(intent: Intent, wishes: Wishes, counts: torch.Tensor | None = None) -> torch.Tensor:
     """Cross-entropy of presence, of the sign of what is present, and of the degree.
 
     Parameters
@@ -113,6 +113,8 @@ def intent_loss(intent: Intent, wishes: Wishes) -> torch.Tensor:
         Of n texts.
     wishes : Wishes
         Of the same texts.
+    counts : Tensor, optional
+        Whether presence counts, 1.0 or 0.0, ``[n, n_attributes]``; everywhere by default.
 
     Returns
     -------
@@ -123,8 +125,8 @@ def intent_loss(intent: Intent, wishes: Wishes) -> torch.Tensor:
     if not len(rows):
         return intent.flat().sum() * 0.0
     wishes, intent = wishes.take(rows), Intent(*[logits[rows].float() for logits in intent])
-    spoken = wishes.present > 0
-    loss = F.binary_cross_entropy_with_logits(intent.presence, wishes.present, reduction="sum")
+    spoken, weight = wishes.present > 0, None if counts is None else counts[rows]
+    loss = F.binary_cross_entropy_with_logits(intent.presence, wishes.present, weight, reduction="sum")
     loss = loss + F.binary_cross_entropy_with_logits(intent.sign[spoken], wishes.wanted[spoken], reduction="sum")
     return (loss + F.cross_entropy(intent.degree, wishes.degree, reduction="sum")) / len(rows)
 

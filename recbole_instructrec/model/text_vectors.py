@@ -26,7 +26,6 @@ class FrozenTextEncoder:
         Folder of the cache; the default one when None.
     progress : bool
         Whether encoding many texts shows a progress bar.
-
     adapter : dict of str to Tensor, optional
         What a packaged reader adds to the encoder's weights: another encoder, with a cache of its own.
 

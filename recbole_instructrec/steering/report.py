@@ -47,8 +47,17 @@ def _cell(value: dict[str, float] | None) -> str:
 
 def write_json(file: Path, about: dict[str, Any], lines: Sequence[Line]) -> None:
     """Everything that was measured, and of what."""
-    text = json.dumps({**about, "lines": [asdict(line) for line in lines]}, indent=1, ensure_ascii=False)
+    text = json.dumps(_without_nan({**about, "lines": [asdict(line) for line in lines]}), indent=1, ensure_ascii=False)
     file.write_text(text + "\n", encoding="utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no nan: a figure that cannot be told is null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def draw(file: Path, lines: Sequence[Line], rankers: Sequence[str], title: str) -> None:

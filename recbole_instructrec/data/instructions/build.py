@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def mixture(shares: Mapping[str, float], available: Iterable[str]) -> tuple[list
             raise InstructionError(
                 f"instruction_mix: {name!r} is not a training source; use {', '.join(SOURCES[:-1])}."
             )
-        if not isinstance(share, (int, float)) or share < 0:
+        if not isinstance(share, (int, float)) or not 0 <= share < math.inf:
             raise InstructionError(
                 f"instruction_mix: the share of {name!r} must be a number of at least 0, not {share!r}."
             )
@@ -73,7 +74,7 @@ def _kinds(shares: Any) -> dict[str, float]:
     for kind, share in shares.items():
         if kind not in KINDS:
             raise InstructionError(f"instruction_kinds: {kind!r} is unknown; use {', '.join(KINDS)}.")
-        if not isinstance(share, (int, float)) or share < 0:
+        if not isinstance(share, (int, float)) or not 0 <= share < math.inf:
             raise InstructionError(
                 f"instruction_kinds: the share of {kind!r} must be a number of at least 0, not {share!r}."
             )

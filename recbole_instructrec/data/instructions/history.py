@@ -7,7 +7,7 @@ from scipy.sparse import csr_matrix
 
 from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions.bank import InstructionBank
-from recbole_instructrec.data.instructions.source import Fixed
+from recbole_instructrec.data.instructions.source import FixedNumbers
 from recbole_instructrec.data.instructions.wish import Wish
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.data.items import Attributes
@@ -46,7 +46,7 @@ class HistorySource:
         seed: int,
         last: int,
     ) -> None:
-        self._fixed = Fixed(len(history), seed + 1)
+        self._fixed = FixedNumbers(len(history), seed + 1)
         if attributes.n_main:
             first, second = favourites(attributes.matrix[:, : attributes.n_main], history, last)
             kinds, self._kind = np.unique(np.stack([first, second]), axis=1, return_inverse=True)

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 
 from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions.bank import InstructionBank
-from recbole_instructrec.data.instructions.source import Fixed
+from recbole_instructrec.data.instructions.source import FixedNumbers
 from recbole_instructrec.data.instructions.wish import KINDS, Wish, wish_of
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.data.items import Attributes
@@ -63,7 +63,7 @@ class IntentSource:
         self._main = attributes.matrix[:, : attributes.n_main]
         self._has = attributes.matrix.toarray() > 0
         self._item = history.item
-        self._fixed = Fixed(len(history), seed)
+        self._fixed = FixedNumbers(len(history), seed)
         self._held_out = np.array(
             [
                 [bank.add(text, Wish((code,))) for text in templates.texts("intent", "held_out", [name])]

@@ -22,7 +22,7 @@ class NoInstruction:
         return np.zeros(len(positions), dtype=np.int64)
 
 
-class Fixed:
+class FixedNumbers:
     """Numbers in [0, 1) that belong to a position, so that every model and seed is asked the same."""
 
     def __init__(self, n_positions: int, seed: int) -> None:

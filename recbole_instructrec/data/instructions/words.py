@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +153,11 @@ class Templates:
         language = self._languages[rng.integers(len(self._languages))]
         for _ in range(_TRIES):
             words = _Words(language, rng)
-            text = words.request(kind, values)
-            if plain_form(text, words.bare) not in language["measured"]:
+            alone = text = words.request(kind, values)
+            while words.chance(0.3):  # other sentences stand around a request, and ask for nothing
+                text = words.join(text, words.part("asides"))
+            if not {plain_form(said, words.bare) for said in (alone, text)} & language["measured"]:
                 break
-        # Other sentences stand around a request, and ask for nothing.
-        while words.chance(0.3):
-            text = words.join(text, words.part("asides"))
         return words.finish(text)
 
 
@@ -180,7 +179,7 @@ def plain_form(text: str, values: Sequence[str] = ("{a}", "{b}", "{c}")) -> str:
     text = text.lower()
     for value in sorted(values, key=len, reverse=True):
         whole = re.escape(value.lower())
-        text = re.sub(rf"(?<!\w){whole}(?!\w)" if value[0].isascii() and value[0].isalnum() else whole, " _ ", text)
+        text = re.sub(rf"(?<![a-z0-9_]){whole}(?![a-z0-9_])", " _ ", text)
     return " ".join(words_of(text.replace("'", "").replace("-", " ")))
 
 
@@ -256,14 +255,12 @@ class _Words:
 
     def finish(self, text: str) -> str:
         """As someone would type it."""
-        text = _tidy(text) or text
-        if not text.strip():  # a value without a letter, such as a comma
-            return text
+        text = _tidy(text)  # nothing is left of a value such as a comma
         if self.chance(0.4):
-            text = text[0].upper() + text[1:]
+            text = text[:1].upper() + text[1:]
         if self.chance(_HURRIED):
             text = text.replace("'", "").replace(",", "")
-        if text.isascii() and text[-1].isalnum() and self.chance(0.45):
+        if text.isascii() and text[-1:].isalnum() and self.chance(0.45):
             text += self.pick([".", ".", ".", "!", "...", "!!"])
         return text
 

@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from recbole_instructrec.data.instructions.wish import KINDS, Wish, wish_of
 from recbole_instructrec.data.instructions.words import Templates
+from recbole_instructrec.model.intent import Wishes, intent_loss
 from recbole_instructrec.model.reading.reader import IntentReader
 
 # Shares of the kinds of requests that the reader is trained on; those that are hard to read more often.
@@ -340,8 +340,6 @@ def _loss(
     padded, mask, own = states.of(batch)
     names = known.vectors[torch.from_numpy(candidates)].to(device)
     intent, _ = reader(padded.to(device), mask.to(device), names)
-    loss = F.binary_cross_entropy_with_logits(intent.presence, there, weight, reduction="sum")
-    spoken_of = there > 0
-    loss = loss + F.binary_cross_entropy_with_logits(intent.sign[spoken_of], wanting[spoken_of], reduction="sum")
     degree = torch.tensor([wishes[i].degree for i in batch], device=device)
-    return (loss + F.cross_entropy(intent.degree, degree, reduction="sum")) / len(batch) + own.to(device)
+    asked_for = Wishes(present=there, wanted=wanting, degree=degree, known=torch.ones_like(degree, dtype=torch.bool))
+    return intent_loss(intent, asked_for, weight) + own.to(device)
