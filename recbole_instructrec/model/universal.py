@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from recbole_instructrec.data.words import words_of
+from recbole_instructrec.data.words import spans_of
 from recbole_instructrec.model.text import MAX_CHARACTERS, EncoderFiles, EncoderNotFound, sha256_of
 
 UNIVERSAL_NAME = "universal-sentence-encoder-multilingual"
@@ -33,6 +33,8 @@ _AT_A_TIME = 256
 
 # Words to the left and right of a word that are read with it.
 _NARROW, _WIDE = 0, 2
+
+_END_OF_CLAUSE = re.compile(r"[,.;:!?，。；：！？、]")
 
 
 class UniversalEncoder:
@@ -97,13 +99,15 @@ class UniversalEncoder:
         index: dict[str, int] = {}
         places: list[list[tuple[int, int]]] = []
         for text in cut:
-            words = words_of(text)
+            spans, rows = spans_of(text), []
             whole = index.setdefault(text, len(index))
-            rows = []
-            for place in range(len(words)):
-                windows = (_join(words[max(0, place - n) : place + n + 1]) for n in (_WIDE, _NARROW))
-                wide, narrow = (index.setdefault(window, len(index)) for window in windows)
-                rows.append((wide, narrow))
+            for clause in _clauses(text, spans):
+                for place in range(len(clause)):
+                    # What stands between words is read, too, but no window reaches into another clause.
+                    near = (clause[max(0, place - n) : place + n + 1] for n in (_WIDE, _NARROW))
+                    windows = (text[words[0][0] : words[-1][1]].lower() for words in near)
+                    wide, narrow = (index.setdefault(window, len(index)) for window in windows)
+                    rows.append((wide, narrow))
             places.append([*rows, (whole, whole)])
         vectors = self._vectors(list(index), progress)
         halves = torch.from_numpy(vectors).half()
@@ -112,8 +116,8 @@ class UniversalEncoder:
 
     def _cut(self, text: str) -> str:
         text = text[:MAX_CHARACTERS]
-        words = words_of(text)
-        return text if len(words) <= self.max_tokens else _join(words[: self.max_tokens])
+        spans = spans_of(text)
+        return text if len(spans) <= self.max_tokens else text[: spans[self.max_tokens - 1][1]]
 
     def _vectors(self, texts: list[str], progress: bool) -> np.ndarray:
         result = np.zeros((len(texts), _SIZE), dtype=np.float32)
@@ -126,9 +130,11 @@ class UniversalEncoder:
         return result
 
 
-def _join(words: list[str]) -> str:
-    """Words side by side: with a space, except between characters of scripts without spaces."""
-    text = words[0] if words else ""
-    for before, word in pairwise(words):
-        text += word if ord(before[-1]) > 0x2E7F and ord(word[0]) > 0x2E7F else f" {word}"
-    return text
+def _clauses(text: str, spans: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Words of a text, split where a mark between two of them ends a clause."""
+    clauses: list[list[tuple[int, int]]] = [[]]
+    for span in spans:
+        if clauses[-1] and _END_OF_CLAUSE.search(text, clauses[-1][-1][1], span[0]):
+            clauses.append([])
+        clauses[-1].append(span)
+    return clauses

@@ -25,7 +25,7 @@ _PARTS = ("grammar", "clauses", "attributes", "vocabulary")
 _COMPOSED = 0.9
 
 # Share of clauses whose words are drawn; the others are idioms as they stand.
-_PATTERNS = 0.8
+_PATTERNS = 0.4
 
 # Share of clauses that are said in the usual few words, where a language lists them.
 _COMMON = 0.3
