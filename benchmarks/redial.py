@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,8 @@ def main() -> None:
         of_dropout.values(), key=lambda runs: statistics.mean(r["valid_ndcg@10"] for r in runs) if runs else 0.0
     )
     if not runs:
-        return
+        labels = sorted({r["label"] for r in recorded("redial")})
+        sys.exit(f"there are no results with --label={args.label!r}, only {', '.join(labels)}; without --show they are made")
     of: dict[str, list[dict[str, Any]]] = dict.fromkeys(runs[0]["ranks"], runs)
     if others:
         of["SASRec"] = others

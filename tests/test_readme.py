@@ -27,6 +27,24 @@ def test_chinese_readme_is_in_step():
     assert english.count("\n## ") == chinese.count("\n## ")
 
 
+def spans(text: str) -> list[set[str]]:
+    """Inline code and targets of links of each section; sentences to a model are in the reader's language."""
+    plain = re.sub(r"```.*?```", "", text, flags=re.S)
+    sections = plain.split("\n## ")
+    code = [{" ".join(span.split()) for span in re.findall(r"`([^`]+)`", section)} for section in sections]
+    links = [set(re.findall(r"\]\(([^)]+)\)", section)) for section in sections]
+    return [
+        {span for span in both if not span.startswith(("model.hear", "README"))}
+        for both in (a | b for a, b in zip(code, links, strict=True))
+    ]
+
+
+def test_chinese_readme_names_the_same_options_and_pages():
+    english, chinese = (spans(file.read_text(encoding="utf-8")) for file in (ENGLISH, CHINESE))
+    for number, (own, other) in enumerate(zip(english, chinese, strict=True)):
+        assert own == other, f"section {number}"
+
+
 def test_links_lead_somewhere():
     for file in (ENGLISH, CHINESE, *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", file.read_text(encoding="utf-8")):
