@@ -2,12 +2,14 @@
 
 The reader reads ``--n`` requests of every kind about ml-100k's attributes in the wordings of a part: ``dev``, by which
 readers are chosen, or ``held_out``, which nothing is chosen by. It is the packaged one, or, with ``--texts``, one that
-is taught for these attributes alone. Of ``dev`` also sentences that ask for nothing, and requests that do not name what
+is taught for these attributes alone. With ``--attributes=kept_out`` the requests are about attributes of music, books,
+products, ... that the packaged reader was not taught with. Of ``dev`` also sentences that ask for nothing, and requests that do not name what
 they ask for (``unnamed_dev.yaml``). The degree counts only where something is asked for.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -81,6 +83,7 @@ def main() -> None:
         part="dev",
         n=300,
         seed=2020,
+        attributes="ml-100k",
         language="en",
         taught="en",
         texts=0,
@@ -96,10 +99,16 @@ def main() -> None:
     of_names = FrozenTextEncoder(*told)
     taught = Templates(args.taught.split(","))
     found = None if args.texts else packaged(of_names.weights, taught.languages)
+    if args.attributes == "kept_out":
+        if found is None:
+            sys.exit(
+                "--attributes=kept_out is about the packaged reader; leave out --texts, --taught and --text_encoder"
+            )
+        names, others = found["about"]["kept_out"], []
     encoder = of_names if found is None else FrozenTextEncoder(*told, adapter=found["adapter"])
     begin = time.perf_counter()
     reader = reader_of(
-        Encoder(encoder.fingerprint, encoder.weights, encoder.size, encoder.token_states, of_names),
+        Encoder(encoder.fingerprint, encoder.weights, encoder.size, encoder.token_states, of_names, encoder.contextual),
         taught,
         names,
         others,
@@ -113,7 +122,7 @@ def main() -> None:
     said = Templates([args.language])
     texts, wishes, number = requests(said, args.part, names, args.n)
     kinds = [list(KINDS)[place] for place in number]
-    if args.part == "dev" and args.language == "en":
+    if args.part == "dev" and args.language == "en" and args.attributes == "ml-100k":
         for more in (nothing_asked(said, names), unnamed(names)):
             texts, wishes, kinds = texts + more[0], wishes + more[1], kinds + more[2]
     with torch.no_grad():

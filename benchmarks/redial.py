@@ -192,7 +192,9 @@ def main() -> None:
     )
     if not runs:
         labels = sorted({r["label"] for r in recorded("redial")})
-        sys.exit(f"there are no results with --label={args.label!r}, only {', '.join(labels)}; without --show they are made")
+        sys.exit(
+            f"there are no results with --label={args.label!r}, only {', '.join(labels)}; without --show they are made"
+        )
     of: dict[str, list[dict[str, Any]]] = dict.fromkeys(runs[0]["ranks"], runs)
     if others:
         of["SASRec"] = others

@@ -241,8 +241,9 @@ def test_adapters_of_peft_are_what_peft_adds():
 def test_reader_is_packaged_in_half_precision(tmp_path, monkeypatch):
     monkeypatch.setattr("recbole_instructrec.model.reading.readers._PACKAGED", tmp_path / "taught")
     torch.manual_seed(0)
-    reader = IntentReader(8, Shape(12, 3, 2)).eval()
-    assert shape_of(reader.state_dict()) == Shape(12, 3, 2)
+    for recurrent in (False, True):
+        reader = IntentReader(8, Shape(12, 3, 2, recurrent)).eval()
+        assert shape_of(reader.state_dict()) == Shape(12, 3, 2, recurrent)
     assert packaged("0" * 64, ["en"]) is None and packaged(None, ["en"]) is None
     save_packaged(reader, {"x.a": torch.ones(1, 2)}, "0" * 64, ["en"], {"why": "a test"})
     found = packaged("0" * 64, ["en"])

@@ -9,7 +9,7 @@ import torch
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.model.encoders import text_encoder
 from recbole_instructrec.model.reading.lessons import KeptStates, Known, Lessons, make_requests, teach
-from recbole_instructrec.model.reading.reader import IntentReader, vectors_of_names
+from recbole_instructrec.model.reading.reader import IntentReader, Shape, vectors_of_names
 from recbole_instructrec.model.text import EncoderNotFound
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.model.universal import UNIVERSAL_NAME, UniversalEncoder
@@ -52,7 +52,8 @@ def test_chinese_wish_with_an_exception(encoder):
     names = ["Comedy", "Drama", "Horror"]
     texts, wishes = make_requests(Templates(["en", "zh"]), names, [], 2500, 1)
     torch.manual_seed(0)
-    reader, vectors = IntentReader(encoder.size), vectors_of_names(names, encoder.encode)
+    reader = IntentReader(encoder.size, Shape(recurrent=True))
+    vectors = vectors_of_names(names, encoder.encode)
     teach(reader, KeptStates(encoder.token_states(texts)), wishes, Known.all(vectors), Lessons(epochs=6), 1, False)
     intent, _ = reader.read(encoder.token_states([LIGHT_COMEDY, "a comedy please, no horror", COAT]), vectors)
     for row in (0, 1):

@@ -143,6 +143,9 @@ class TransformerEncoder:
         When the weights cannot be had, or are not those that were packaged.
     """
 
+    #: The state of a token knows of all tokens around it.
+    contextual = True
+
     def __init__(self, name: str, max_tokens: int, adapter: dict[str, torch.Tensor] | None = None) -> None:
         self.name, self.max_tokens, self._adapter = name, max_tokens, adapter
         self.files = locate(name)

@@ -10,7 +10,7 @@ import torch
 from recbole_instructrec.model.encoders import text_encoder
 from recbole_instructrec.model.text import PACKAGED_NAME, PACKAGED_SHA256, EncoderNotFound, TransformerEncoder
 from recbole_instructrec.model.text_cache import TextCache, default_folder
-from recbole_instructrec.model.universal import UniversalEncoder
+from recbole_instructrec.model.universal import UNIVERSAL_NAME, UniversalEncoder
 
 
 class FrozenTextEncoder:
@@ -62,6 +62,7 @@ class FrozenTextEncoder:
         self.weights = PACKAGED_SHA256 if self.encoder is None and name == PACKAGED_NAME else None
         if self.encoder is not None:
             self.weights = self.encoder.weights
+        self.contextual = name != UNIVERSAL_NAME if self.encoder is None else self.encoder.contextual
         self.fingerprint = fingerprint[:16]  # as much as a cache file's name tells
         self.cache = TextCache(folder, label, fingerprint)
 

@@ -55,6 +55,9 @@ class UniversalEncoder:
 
     size = _SIZE
 
+    #: The state of a word knows of few words around it.
+    contextual = False
+
     def __init__(self, name: str, max_tokens: int) -> None:
         spec = importlib.util.find_spec(UNIVERSAL_MODULE)
         if spec is None or not spec.submodule_search_locations:

@@ -64,8 +64,10 @@ class ReadIntents(nn.Module):
         self._encoder, self._texts, self._progress = encoder, list(texts), progress
         self._names, self._templates, self._others = list(names), templates, list(others)
         self._lessons = lessons
-        self._of = Encoder(encoder.fingerprint, encoder.weights, encoder.size, encoder.token_states, of_names)
-        shape = shape_for(encoder.weights, templates.languages) if lessons is None else None
+        self._of = Encoder(
+            encoder.fingerprint, encoder.weights, encoder.size, encoder.token_states, of_names, encoder.contextual
+        )
+        shape = shape_for(self._of, templates.languages, own=lessons is not None)
         self.reader = IntentReader(encoder.size, shape).eval().requires_grad_(False)
         self.register_buffer("vectors", vectors_of_names(names, of_names), persistent=False)
         self.register_buffer("learned", torch.tensor(0.0))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from recbole_instructrec.model.intent import N_DEGREES, Intent
 
@@ -31,11 +31,14 @@ class Shape(NamedTuple):
     ----------
     hidden_size, n_layers, n_heads : int
         Of the transformer layers over the frozen states.
+    recurrent : bool
+        Whether these read the tokens after a bidirectional GRU: for states that do not know of the words around them.
     """
 
     hidden_size: int = 128
     n_layers: int = 2
     n_heads: int = 4
+    recurrent: bool = False
 
 
 class IntentReader(nn.Module):
@@ -61,8 +64,9 @@ class IntentReader(nn.Module):
     def __init__(self, size: int, shape: Shape | None = None, dropout: float = 0.2) -> None:
         super().__init__()
         self.size, self.shape = size, shape or Shape()
-        hidden, n_layers, n_heads = self.shape
+        hidden, n_layers, n_heads, recurrent = self.shape
         self.project = nn.Sequential(nn.LayerNorm(2 * size), nn.Linear(2 * size, hidden))
+        self.recurrent = nn.GRU(hidden, hidden // 2, batch_first=True, bidirectional=True) if recurrent else None
         layer = nn.TransformerEncoderLayer(
             hidden, n_heads, 2 * hidden, dropout, "gelu", batch_first=True, norm_first=True
         )
@@ -98,6 +102,10 @@ class IntentReader(nn.Module):
         """
         hidden = self.project(states)
         hidden = hidden + _positions(hidden.shape[1], hidden.shape[2]).to(hidden)
+        if self.recurrent is not None:
+            length = mask.sum(1).clamp(min=1).cpu()
+            packed = pack_padded_sequence(hidden, length, batch_first=True, enforce_sorted=False)
+            hidden = hidden + pad_packed_sequence(self.recurrent(packed)[0], True, 0.0, hidden.shape[1])[0]
         hidden = self.norm(self.layers(hidden, src_key_padding_mask=~mask))
         query, presence = self.attribute(4.0 * names).chunk(2, dim=1)
         query = torch.cat([query, self.for_degree.unsqueeze(0)])
@@ -142,4 +150,5 @@ def _positions(n: int, size: int) -> torch.Tensor:
 def shape_of(state: Mapping[str, torch.Tensor]) -> Shape:
     """The shape of the reader that some weights belong to, as ``state_dict`` gives them."""
     layers = {name.split(".")[2] for name in state if name.startswith("layers.layers.")}
-    return Shape(len(state["for_degree"]), len(layers), int(state["heads"]))
+    recurrent = any(name.startswith("recurrent.") for name in state)
+    return Shape(len(state["for_degree"]), len(layers), int(state["heads"]), recurrent)

@@ -42,6 +42,8 @@ class Encoder(NamedTuple):
         Width of a token's state in one layer, and of a text's vector.
     token_states, vectors : callable
         Give states and vectors of texts.
+    contextual : bool
+        Whether a token's state knows of the tokens around it.
     """
 
     fingerprint: str
@@ -49,6 +51,7 @@ class Encoder(NamedTuple):
     size: int
     token_states: TokenStates
     vectors: TextVectors
+    contextual: bool = True
 
 
 def _file(weights: str, languages: Sequence[str]) -> Path:
@@ -116,10 +119,20 @@ def _filled(size: int, stored: dict[str, torch.Tensor]) -> IntentReader:
     return reader.eval().requires_grad_(False)
 
 
-def shape_for(weights: str | None, languages: Sequence[str]) -> Shape:
-    """The shape of the reader that :func:`reader_of` will give."""
-    found = packaged(weights, languages)
-    return Shape() if found is None else shape_of(found["reader"])
+def shape_for(encoder: Encoder, languages: Sequence[str], own: bool = False) -> Shape:
+    """The shape of the reader that :func:`reader_of` will give.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Its encoder.
+    languages : sequence of str
+        That it reads.
+    own : bool
+        Whether one is taught though the package holds one.
+    """
+    found = None if own else packaged(encoder.weights, languages)
+    return Shape(recurrent=not encoder.contextual) if found is None else shape_of(found["reader"])
 
 
 def reader_of(
@@ -164,14 +177,14 @@ def reader_of(
     found = None if own else packaged(encoder.weights, templates.languages)
     if found is not None:
         return _filled(encoder.size, found["reader"])
-    lessons = lessons or Lessons()
+    lessons = lessons or Lessons(texts=Lessons().texts * len(templates.languages))
     told = hashlib.sha256(json.dumps(list(others)).encode()).hexdigest()
     known = [_VERSION, encoder.fingerprint, templates.fingerprint, list(names), told, lessons._asdict(), seed]
     name = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
     file = folder / f"reader-{name}.pt"
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        reader = IntentReader(encoder.size)
+        reader = IntentReader(encoder.size, shape_for(encoder, templates.languages, own=True))
     if file.is_file():
         try:
             reader.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
