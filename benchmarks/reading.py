@@ -3,8 +3,8 @@
 The reader reads ``--n`` requests of every kind about ml-100k's attributes in the wordings of a part: ``dev``, by which
 readers are chosen, or ``held_out``, which nothing is chosen by. It is the packaged one, or, with ``--texts``, one that
 is taught for these attributes alone. With ``--attributes=kept_out`` the requests are about attributes of music, books,
-products, ... that the packaged reader was not taught with. Of ``dev`` also sentences that ask for nothing, and requests that do not name what
-they ask for (``unnamed_dev.yaml``). The degree counts only where something is asked for.
+products and so on that the packaged reader was not taught with. Of ``dev`` also sentences that ask for nothing, and
+requests that do not name what they ask for (``unnamed_dev.yaml``). The degree counts only where something is asked for.
 """
 
 from __future__ import annotations
