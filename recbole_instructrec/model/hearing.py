@@ -79,75 +79,78 @@ class Hearing(SequentialRecommender):
         has_text: np.ndarray,
         given: Mapping[str, Projection],
     ) -> None:
-        size, bank = config["hidden_size"], dataset.instructions
-        reading = self._reading(config, dataset, encoder)
-        kind, tuning = config["instruction_encoder"], config["encoder_tuning"]
-        if kind == "bilstm":
-            self.instructions = BiLSTMInstructions(
-                bank.texts,
-                2 * size,
+        kind = config["instruction_encoder"]
+        if kind not in ("transformer", "bilstm"):
+            raise ValueError(f"instruction_encoder must be transformer or bilstm, not {kind!r}.")
+        if kind == "transformer" and encoder is None:
+            raise ValueError("instruction_encoder: transformer needs a text_encoder.")
+        reading = self._reading(config, dataset, encoder) if kind == "transformer" else None
+        self.instructions = self._instructions(config, dataset, encoder, reading)
+        width = self.instructions.size
+        self.summary = InstructionSummary(width, config["hidden_size"], config["instruction_tokens"])
+        if len(dataset.attributes):
+            self.answers = IntentScores(dataset.attributes.matrix, dataset.attributes.n_main)
+            self._wishes = Wishes.of(dataset.instructions.asked, len(dataset.attributes))
+            self.intent = self._intent(config, dataset, encoder, reading)
+        if not has_text.any():
+            return
+        projection = given_or_fitted(
+            given.get("match.projection"), fit_principal_components, texts, has_text, config["item_text_size"]
+        )
+        learned = bool(config["match_learned"])
+        self.match = TextMatch(width, texts, has_text, projection, kind == "transformer", learned)
+        if isinstance(self.instructions, TunedInstructions):
+            assert encoder is not None and reading is not None
+            self.frozen_instructions = FrozenInstructions(reading, dataset.instructions.texts)
+            self.frozen_match = TextMatch(encoder.size, texts, has_text, projection, True, learned)
+        if config["instruction_mentions"] and "file" in dataset.sources:
+            finder = ItemMentions(dataset.item_names, dataset.item_texts)
+            mentions = [finder.find(text) for text in dataset.instructions.texts]
+            if any(mentions):
+                self._mentions, self.near = finder, MentionScores(mentions, dataset.told_targets(), texts)
+
+    @staticmethod
+    def _instructions(
+        config: Any, dataset: Any, encoder: FrozenTextEncoder | None, reading: FrozenTextEncoder | None
+    ) -> FrozenInstructions | TunedInstructions | BiLSTMInstructions:
+        """h(x)."""
+        texts, tuning = dataset.instructions.texts, config["encoder_tuning"]
+        if encoder is None or reading is None:
+            return BiLSTMInstructions(
+                texts,
+                2 * config["hidden_size"],
                 config["word_size"],
                 config["word_vectors"],
                 config["word_vectors_trainable"],
                 config["max_text_tokens"],
             )
-        elif kind != "transformer":
-            raise ValueError(f"instruction_encoder must be transformer or bilstm, not {kind!r}.")
-        elif encoder is None:
-            raise ValueError("instruction_encoder: transformer needs a text_encoder.")
-        elif tuning == "frozen":
-            assert reading is not None
-            self.instructions = FrozenInstructions(reading, bank.texts)
-        else:
-            if encoder.encoder is None:
-                raise ValueError(
-                    f"encoder_tuning: {tuning} needs the encoder's weights, and only cached vectors are here."
-                )
-            if not isinstance(encoder.encoder, TransformerEncoder):
-                raise ValueError(
-                    f"encoder_tuning: {tuning} is not possible with {config['text_encoder']}, only frozen."
-                )
-            # Another copy of the transformer: what is asked for is read with the weights as they came.
-            tuned = TransformerEncoder(config["text_encoder"], config["max_text_tokens"])
-            self.instructions = TunedInstructions(tuned, bank.texts, tuning, config["encoder_rank"])
-        width = self.instructions.size
-        self.summary = InstructionSummary(width, size, config["instruction_tokens"])
-        if len(dataset.attributes):
-            self.answers = IntentScores(dataset.attributes.matrix, dataset.attributes.n_main)
-            if kind == "transformer":
-                assert encoder is not None and reading is not None
-                others = [text for text in dataset.item_names if text]
-                self.intent = ReadIntents(
-                    reading,
-                    encoder,
-                    bank.texts,
-                    dataset.attributes.names,
-                    dataset.templates,
-                    others,
-                    Lessons(texts=config["intent_texts"]) if config["intent_texts"] else None,
-                    bool(config["show_progress"]),
-                )
-            else:
-                self.intent = SentenceIntent(width, len(dataset.attributes), size)
-            self._wishes = Wishes.of(bank.asked, len(dataset.attributes))
-        if has_text.any():
-            projection = given_or_fitted(
-                given.get("match.projection"), fit_principal_components, texts, has_text, config["item_text_size"]
-            )
-            self.match = TextMatch(
-                width, texts, has_text, projection, kind == "transformer", bool(config["match_learned"])
-            )
-            if isinstance(self.instructions, TunedInstructions):
-                assert encoder is not None and reading is not None
-                self.frozen_instructions = FrozenInstructions(reading, bank.texts)
-                self.frozen_match = TextMatch(
-                    encoder.size, texts, has_text, projection, True, bool(config["match_learned"])
-                )
-        if has_text.any() and config["instruction_mentions"] and "file" in dataset.sources:
-            finder = ItemMentions(dataset.item_names, dataset.item_texts)
-            mentions = [finder.find(text) for text in bank.texts]
-            if any(mentions):
-                self._mentions, self.near = finder, MentionScores(mentions, dataset.told_targets(), texts)
+        if tuning == "frozen":
+            return FrozenInstructions(reading, texts)
+        if encoder.encoder is None:
+            raise ValueError(f"encoder_tuning: {tuning} needs the encoder's weights, and only cached vectors are here.")
+        if not isinstance(encoder.encoder, TransformerEncoder):
+            raise ValueError(f"encoder_tuning: {tuning} is not possible with {config['text_encoder']}, only frozen.")
+        # Another copy of the transformer: what is asked for is read with the weights as they came.
+        tuned = TransformerEncoder(config["text_encoder"], config["max_text_tokens"])
+        return TunedInstructions(tuned, texts, tuning, config["encoder_rank"])
+
+    def _intent(
+        self, config: Any, dataset: Any, encoder: FrozenTextEncoder | None, reading: FrozenTextEncoder | None
+    ) -> ReadIntents | SentenceIntent:
+        """f(h(x)), for a data set with attributes."""
+        if encoder is None or reading is None:
+            assert self.instructions is not None
+            return SentenceIntent(self.instructions.size, len(dataset.attributes), config["hidden_size"])
+        return ReadIntents(
+            reading,
+            encoder,
+            dataset.instructions.texts,
+            dataset.attributes.names,
+            dataset.templates,
+            [text for text in dataset.item_names if text],
+            Lessons(texts=config["intent_texts"]) if config["intent_texts"] else None,
+            bool(config["show_progress"]),
+        )
 
     @staticmethod
     def _reading(config: Any, dataset: Any, encoder: FrozenTextEncoder | None) -> FrozenTextEncoder | None:
