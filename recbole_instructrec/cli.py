@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from recbole_instructrec.data.converters.atomic import ConversionError
+from recbole_instructrec.leaderboard.command import add_parser
 from recbole_instructrec.main import guarded
 
 CONVERTERS = ("redial", "clinc150")
@@ -38,6 +39,12 @@ def main() -> int:
     steer_parser.add_argument("--output", help="folder of the JSON and PNG files (default: that of the checkpoint)")
     steer_parser.add_argument("--users", type=_rows, default=1000, help="test rows that are used, 0 for all")
     steer_parser.add_argument("--seed", type=_not_negative, default=2020, help="of the requests")
+    topk_parser = commands.add_parser("topk", help="the best items of every test user, from a checkpoint, into a file")
+    topk_parser.add_argument("--checkpoint", required=True, help="a .pth file of InstructRec or of a RecBole model")
+    topk_parser.add_argument("--output", type=Path, required=True, help="a .tsv, .csv or .parquet file")
+    topk_parser.add_argument("--k", type=_positive, default=20, help="length of a list")
+    topk_parser.add_argument("--row", help="evaluation row of InstructRec (default: instruction_source)")
+    add_parser(commands)
     args = parser.parse_args()
     # RecBole's Config reads the command line wherever it is built; our flags are not its options.
     sys.argv = sys.argv[:1]
@@ -49,6 +56,12 @@ def main() -> int:
             status = doctor(args.text_encoder, args.text_cache_dir)
         elif args.command == "convert":
             status = convert(args.dataset, args.source, args.output)
+        elif args.command == "topk":
+            status = topk(args.checkpoint, args.output, args.k, args.row)
+        elif args.command == "leaderboard":
+            from recbole_instructrec.leaderboard.command import work as work_on_leaderboard
+
+            status = work_on_leaderboard(args)
         else:
             from recbole_instructrec.steering.run import steer
 
@@ -62,6 +75,13 @@ def _not_negative(text: str) -> int:
     value = int(text) if text.isdecimal() else -1
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 0")
+    return value
+
+
+def _positive(text: str) -> int:
+    """A number of at least 1, for argparse."""
+    if not (value := _not_negative(text)):
+        raise argparse.ArgumentTypeError("a number of at least 1 is needed")
     return value
 
 
@@ -147,6 +167,43 @@ def convert(dataset: str, source: Path, output: Path) -> int:
     print(
         f"python run_recbole.py --model=InstructRec --dataset={dataset} --data_path={output}/ --config_files={config}"
     )
+    return 0
+
+
+def topk(checkpoint: str, output: Path, k: int, row: str | None = None) -> int:
+    """Write the best items of every test user of a checkpoint.
+
+    Parameters
+    ----------
+    checkpoint : str
+        A ``.pth`` file of InstructRec or of another RecBole model.
+    output : Path
+        A ``.tsv``, ``.csv`` or ``.parquet`` file.
+    k : int
+        Length of a list.
+    row : str, optional
+        Evaluation row of InstructRec.
+
+    Returns
+    -------
+    int
+        0.
+    """
+    from recbole.quick_start import load_data_and_model
+
+    from recbole_instructrec.export import ExportError, check_file, save_lists, top_lists
+
+    check_file(output)
+    config, model, _, _, _, test = load_data_and_model(checkpoint)
+    if row is not None:
+        if config["model"] != "InstructRec":
+            raise ExportError(f"--row: {config['model']} hears no instructions.")
+        known = test._dataset.available_rows()
+        if row not in known:
+            raise ExportError(f"--row: {config['dataset']} has the rows {', '.join(known)}, not {row!r}.")
+        test._dataset.use_instructions(row)
+    lists = top_lists(model, test, k)
+    print(f"{save_lists(lists, output)}: {len(lists):,} lines, {lists.iloc[:, 0].nunique():,} users")
     return 0
 
 

@@ -25,6 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from recbole_instructrec import checkpoint
 from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.compat import agree_on_checkpoint
+from recbole_instructrec.export import check_file, save_lists, top_lists
 from recbole_instructrec.model.projection import projection_names
 from recbole_instructrec.options import listed
 from recbole_instructrec.report import RowResults, log_after_test_result
@@ -127,6 +128,8 @@ class InstructRecTrainer(Trainer):
             )
         if config["lr_decay"] not in ("none", "linear", "cosine"):
             raise ValueError(f"lr_decay must be none, linear or cosine, not {config['lr_decay']!r}.")
+        if config["save_topk"]:
+            check_file(config["save_topk"])  # before anything is trained
         self._steps_per_epoch = 1
         self._clip: dict[str, Any] | None = None
         super().__init__(config, model)
@@ -272,6 +275,9 @@ class InstructRecTrainer(Trainer):
         # A checkpoint holds the moving average already.
         with self._averaged_weights(wanted=not load_best_model):
             result = super().evaluate(eval_data, load_best_model, model_file, show_progress)
+            if not self._validating and self._is_main and self.config["save_topk"]:
+                lists = save_lists(top_lists(self.model, eval_data, max(self.config["topk"])), self.config["save_topk"])
+                self.logger.info(f"Saved the lists of the {max(self.config['topk'])} best items: {lists}")
             rows = [] if self._validating else self._rows_to_report(eval_data)
             if not rows:
                 return result

@@ -1,0 +1,122 @@
+"""``instructrec leaderboard``: run, status, report, verify."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STORE, PLANS = Path("leaderboard/results"), Path("leaderboard/plans")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command and its own commands to a command line."""
+    parser = commands.add_parser("leaderboard", help="tables that can be cited: run a plan, report, verify")
+    own = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    run = own.add_parser("run", help="do what a plan says, or go on with it")
+    status = own.add_parser("status", help="what of a plan is done")
+    report = own.add_parser("report", help="write the tables from the results")
+    verify = own.add_parser("verify", help="compute the metrics again from the ranks of the results")
+    for part in (run, status):
+        part.add_argument("plan", type=Path, help="a YAML file, such as leaderboard/plans/ml-100k.yaml")
+        part.add_argument("--data_path", help="folder of data sets (default: RecBole's own)")
+        part.add_argument("--models", default="", help="only these lines of the table, separated by commas")
+        part.add_argument("--seeds", type=int, help="only so many seeds of each line")
+    for part in (run, status, report, verify):
+        part.add_argument("--store", type=Path, default=STORE, help=f"folder of results (default: {STORE})")
+    run.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    run.add_argument("--executor", choices=("local", "ray"), default="local", help="processes here, or a Ray cluster")
+    run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what runs train on")
+    run.add_argument("--threads", type=int, default=1, help="of each run")
+    run.add_argument("--max-minutes", type=float, help="begin no epoch after so many minutes; what is begun is kept")
+    run.add_argument("--work", type=Path, help="folder of runs under way (default: work, beside that of the results)")
+    run.add_argument("--retry-failed", action="store_true", help="try again what has failed")
+    report.add_argument("plans", type=Path, nargs="*", help=f"plans (default: all in {PLANS})")
+    report.add_argument("--output", type=Path, default=Path("."), help="folder of LEADERBOARD.md (default: here)")
+
+
+def work(args: argparse.Namespace) -> int:
+    """Do what the command line says.
+
+    Parameters
+    ----------
+    args : Namespace
+        As parsed.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    from recbole_instructrec.leaderboard.store import Store
+
+    store = Store(args.store)
+    if args.action == "verify":
+        from recbole_instructrec.leaderboard.verify import verify
+
+        return verify(store)
+    if args.action == "report":
+        from recbole_instructrec.leaderboard.report import write
+
+        plans = args.plans or sorted(PLANS.glob("*.yaml"))
+        for file in write(plans, store, args.output):
+            print(f"written: {file}")
+        return 0
+
+    from recbole_instructrec.leaderboard.agenda import Agenda
+    from recbole_instructrec.leaderboard.execute import Conditions
+    from recbole_instructrec.leaderboard.plan import Plan
+    from recbole_instructrec.leaderboard.schedule import (
+        Executor,
+        LocalExecutor,
+        RayExecutor,
+        Scheduler,
+        folder_of_work,
+    )
+
+    plan = Plan.read(args.plan)
+    if args.seeds:
+        plan = plan.with_seeds(args.seeds)
+    data_path = os.path.abspath(args.data_path) if args.data_path else None
+    agenda = Agenda(plan, data_path, [name for name in args.models.split(",") if name])
+    _report_damage(store, plan.dataset)
+    if args.action == "status":
+        return _status(agenda, store)
+    if args.jobs < 1:
+        raise ValueError("--jobs must be at least 1.")
+    until = np.inf if args.max_minutes is None else time.time() + 60 * args.max_minutes
+    store = Store(args.store.absolute())
+    folder = (args.work or folder_of_work(store)).absolute()
+    conditions = Conditions(folder, data_path, args.device, args.threads, until)
+    executor: Executor
+    executor = RayExecutor(store, conditions) if args.executor == "ray" else LocalExecutor(store, conditions)
+    return Scheduler(agenda, store, executor, conditions, args.jobs).run(args.retry_failed)
+
+
+def _report_damage(store: Any, dataset: str) -> None:
+    for file, line, why in store.read(dataset)[1]:
+        print(f"{file}, line {line} is damaged and left aside ({why}).")
+
+
+def _status(agenda: Any, store: Any) -> int:
+    from recbole_instructrec.leaderboard.schedule import clock
+    from recbole_instructrec.leaderboard.store import DONE, of_runs
+
+    records = of_runs(store.read(agenda.plan.dataset)[0], agenda.ids())
+    for line in agenda.lines:
+        trials = sum(run.id in records for run in line.trials)
+        ended = [records[run.id] for run in line.trials if run.id in records]
+        failed = sum(record["status"] != DONE for record in ended)
+        print(
+            f"{line.entry.name:<24} trials {trials}/{len(line.trials)}, "
+            f"seeds of the best {len(line.figures(records))}/{len(line.entry.seeds)}"
+            + (f", {failed} failed" if failed else "")
+        )
+    seconds = agenda.seconds_left(records, 1)
+    left = agenda.left(records)
+    print(f"{left} runs left" + (f", about {clock(seconds)} in one process" if left and seconds is not None else ""))
+    return 0

@@ -1,0 +1,229 @@
+"""Executes one run: train, evaluate every row, gather the ranks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_instructrec.environment import environment
+from recbole_instructrec.leaderboard.ranks import asked, packed, ranks_of
+from recbole_instructrec.leaderboard.resuming import Resumable
+from recbole_instructrec.leaderboard.runs import Run, config_of, effective, work_folder
+from recbole_instructrec.leaderboard.store import DONE, FAILED
+
+#: What is known of a run while it is under way: a file of this name in its folder.
+PROGRESS = "progress.json"
+
+
+class Paused(Exception):
+    """A run stopped because its time was up; it goes on with the epoch that follows."""
+
+
+class Conditions:
+    """Where and for how long a run is executed.
+
+    Parameters
+    ----------
+    work : path
+        Folder in which each run keeps what it needs to go on.
+    data_path : str or None
+        Folder of data sets.
+    device : str
+        ``cpu`` or ``cuda``.
+    threads : int
+        Of torch.
+    until : float
+        Time (seconds since the epoch) after which no epoch is begun; infinite for none.
+    """
+
+    def __init__(
+        self, work: Path, data_path: str | None = None, device: str = "cpu", threads: int = 1, until: float = np.inf
+    ) -> None:
+        self.work, self.data_path, self.device, self.threads, self.until = work, data_path, device, threads, until
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {**vars(self), "work": str(self.work), "until": None if self.until == np.inf else self.until}
+
+    @staticmethod
+    def of(told: dict[str, Any]) -> Conditions:
+        """Counterpart of :meth:`plain`."""
+        until = np.inf if told["until"] is None else told["until"]
+        return Conditions(**{**told, "work": Path(told["work"]), "until": until})
+
+
+def execute(run: Run, conditions: Conditions) -> dict[str, Any]:
+    """Train and measure, or go on with what was begun.
+
+    Parameters
+    ----------
+    run : Run
+        What.
+    conditions : Conditions
+        Where.
+
+    Returns
+    -------
+    dict
+        A line for the store; one with the status ``failed`` and the error for a run that cannot be done.
+
+    Raises
+    ------
+    Paused
+        When time was up; what has been trained is kept.
+    """
+    begin = time.perf_counter()
+    logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(conditions.threads)
+    record: dict[str, Any] = {**run.plain(), **environment()}
+    try:
+        record |= {"status": DONE, **_Execution(run, conditions).result()}
+    except (Paused, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)[-4:]
+        where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+        record |= {"status": FAILED, "error": f"{type(error).__name__}: {error}", "where": where}
+    record["seconds"] = round(time.perf_counter() - begin, 1)
+    return record
+
+
+class _Execution:
+    """State of one execution."""
+
+    def __init__(self, run: Run, conditions: Conditions) -> None:
+        self.run, self.conditions = run, conditions
+        self.folder = work_folder(conditions.work, run)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.curve: list[dict[str, Any]] = []
+
+    def result(self) -> dict[str, Any]:
+        from recbole.data import create_dataset, data_preparation
+        from recbole.utils import get_model, get_trainer, init_seed
+
+        run = self.run
+        options = {**run.options, "checkpoint_dir": str(self.folder), "use_gpu": self.conditions.device != "cpu"}
+        config = config_of(run.model, run.dataset, options, run.seed, self.conditions.data_path)
+        init_seed(run.seed, config["reproducibility"])
+        dataset = create_dataset(config)
+        train, valid, test = data_preparation(config, dataset)
+        init_seed(run.seed, config["reproducibility"])
+        model = get_model(run.model)(config, train._dataset).to(config["device"])
+        trainer = get_trainer(config["MODEL_TYPE"], run.model)(config, model)
+        state = Resumable(trainer, train, self.folder)
+        self._begin(state.go_on())
+        self._watch(trainer, state)
+        trainer.fit(train, valid, verbose=False, show_progress=False)
+        best = {name: float(value) for name, value in trainer.best_valid_result.items()}
+        measured, targets, seconds = self._measure(trainer, test)
+        found = {
+            "config": effective(config),
+            "valid": best,
+            "valid_score": float(trainer.best_valid_score),
+            "rows": {row: metrics for row, (metrics, _) in measured.items()},
+            "ranks": {row: packed(rank) for row, (_, rank) in measured.items()},
+            "asked": targets,
+            "epochs": len(self.curve),
+            "curve": self.curve,
+            "train_seconds": round(sum(epoch["train_seconds"] for epoch in self.curve), 2),
+            "evaluation_seconds": round(seconds, 2),
+            "memory_mib": _peak_memory(),
+            "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "counts": {
+                "users": dataset.user_num - 1, "items": dataset.item_num - 1, "interactions": dataset.inter_num,
+                "tests": len(next(iter(measured.values()))[1]),
+            },
+        }  # fmt: skip
+        numbers = [*best.values(), *(value for metrics in found["rows"].values() for value in metrics.values())]
+        if not np.isfinite(numbers).all():
+            raise ValueError("a metric is not a finite number: the training has diverged")
+        state.forget()
+        (self.folder / PROGRESS).unlink(missing_ok=True)
+        return found
+
+    def _begin(self, done: int) -> None:
+        """Epochs of an earlier execution, as far as the state goes."""
+        file = self.folder / PROGRESS
+        if done and file.is_file():
+            self.curve = [epoch for epoch in json.loads(file.read_text())["curve"] if epoch["epoch"] < done]
+
+    def _watch(self, trainer: Any, state: Resumable) -> None:
+        """Time every epoch, and keep what is needed to go on after it."""
+        train_epoch, valid_epoch, fit = trainer._train_epoch, trainer._valid_epoch, trainer.fit
+        spent: dict[str, Any] = {}
+
+        def timed(work: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, float, float]:
+            wall, cpu = time.perf_counter(), time.process_time()
+            result = work(*args, **kwargs)
+            return result, time.perf_counter() - wall, time.process_time() - cpu
+
+        def train(data: Any, epoch: int, *args: Any, **kwargs: Any) -> Any:
+            if time.time() > self.conditions.until:
+                raise Paused
+            loss, wall, cpu = timed(train_epoch, data, epoch, *args, **kwargs)
+            spent.update(epoch=epoch, train_seconds=round(wall, 3), train_cpu_seconds=round(cpu, 3))
+            return loss
+
+        def validate(*args: Any, **kwargs: Any) -> Any:
+            found, wall, _ = timed(valid_epoch, *args, **kwargs)
+            spent.update(valid_seconds=round(wall, 3), score=round(float(found[0]), 6))
+            return found
+
+        def after(epoch: int, score: float) -> None:
+            self.curve.append(dict(spent))
+            self._write_progress(trainer.epochs)
+            state.keep(epoch)
+
+        def fitted(*args: Any, **kwargs: Any) -> Any:
+            return fit(*args, callback_fn=after, **kwargs)
+
+        trainer._train_epoch, trainer._valid_epoch, trainer.fit = train, validate, fitted
+
+    def _write_progress(self, epochs: int) -> None:
+        file = self.folder / PROGRESS
+        temporary = file.with_suffix(".new")
+        temporary.write_text(json.dumps({"of": epochs, "curve": self.curve}))
+        os.replace(temporary, file)
+
+    def _measure(self, trainer: Any, test: Any) -> tuple[dict[str, tuple[dict[str, float], np.ndarray]], str, float]:
+        """Metrics and ranks of every row, who was asked for what, and the seconds of the first row."""
+        dataset, targets, seconds = test._dataset, "", 0.0
+        measured: dict[str, tuple[dict[str, float], np.ndarray]] = {}
+        suffix = "+context" if getattr(getattr(dataset, "context", None), "fields", None) else ""
+        for row in self.run.rows:
+            if hasattr(dataset, "use_instructions"):
+                dataset.use_instructions(row)
+            begin = time.perf_counter()
+            with ranks_of(trainer) as gathered:
+                metrics = trainer.evaluate(test, load_best_model=not measured, show_progress=False)
+            seconds = seconds or time.perf_counter() - begin
+            rank, user, target = gathered.sorted()
+            targets = asked(
+                dataset.id2token(dataset.uid_field, user).tolist(), dataset.id2token(dataset.iid_field, target).tolist()
+            )
+            measured[row + suffix] = ({name: float(value) for name, value in metrics.items()}, rank)
+        return measured, targets, seconds
+
+
+def _peak_memory() -> float | None:
+    """MiB: of the accelerator where there is one, else of this process; None where the system does not tell."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -1,0 +1,73 @@
+"""Pictures of a table: accuracy against training time, and learning curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recbole_instructrec.leaderboard.statistics import summary
+
+
+def draw(table: Any, folder: Path) -> list[Path]:
+    """Draw ``<plan>-time.png`` and ``<plan>-curves.png``.
+
+    Parameters
+    ----------
+    table : Table
+        With at least one row.
+    folder : path
+        Where.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is not installed; says how to get it.
+    """
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError:
+        raise ImportError("the pictures need matplotlib: pip install -c constraints.txt -e '.[leaderboard]'") from None
+    files = []
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), constrained_layout=True)
+    for row in table.rows:
+        found = summary(row.records, row.row, "ndcg@10")
+        minutes = max(0.01, sum(record["train_seconds"] for record in row.records) / len(row.records) / 60)
+        colour = "tab:red" if row.ours else "tab:blue"
+        axes.errorbar(minutes, found.mean, yerr=found.sd if found.n > 1 else None, fmt="o", color=colour, capsize=3)
+        label = f"{row.line.entry.name} ({row.row})" if row.ours else row.line.entry.name
+        axes.annotate(label, (minutes, found.mean), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    axes.set(xscale="log", xlabel="minutes of training (log)", ylabel="test NDCG@10", title=table.plan.title)
+    axes.grid(alpha=0.3)
+    files.append(_save(figure, folder / f"{table.plan.name}-time.png"))
+    pyplot.close(figure)
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), constrained_layout=True)
+    drawn = set()
+    for row in table.rows:
+        if row.line.entry.name in drawn:
+            continue
+        drawn.add(row.line.entry.name)
+        total, x, y = 0.0, [], []
+        for epoch in row.records[0]["curve"]:
+            total += epoch["train_seconds"] / 60
+            x.append(total)
+            y.append(epoch["score"])
+        axes.plot(x, y, marker="." if len(x) < 4 else None, label=row.line.entry.name, linewidth=2 if row.ours else 1)
+    axes.set(xscale="log", xlabel="minutes of training (log)", ylabel="validation NDCG@10", title=table.plan.title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    files.append(_save(figure, folder / f"{table.plan.name}-curves.png"))
+    pyplot.close(figure)
+    return files
+
+
+def _save(figure: Any, file: Path) -> Path:
+    figure.savefig(file, dpi=120, metadata={"Software": None})
+    return file

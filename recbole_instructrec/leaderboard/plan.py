@@ -1,0 +1,276 @@
+"""Plans: what a published table is made of."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+#: Metrics and lists that every run is measured with, unless a plan says otherwise.
+MEASURED = {
+    "metrics": ["Recall", "NDCG", "MRR"],
+    "topk": [5, 10, 20],
+    "valid_metric": "NDCG@10",
+    # RecBole's protocol for sequential models; its general models would get a random split.
+    "eval_args": {
+        "split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": {"valid": "full", "test": "full"}
+    },
+}  # fmt: skip
+
+#: How each run writes: nothing that two runs could disagree about.
+QUIET = {"show_progress": False, "metric_decimal_place": 8, "log_wandb": False}
+
+_PLAN_KEYS = {"title", "dataset", "options", "trials", "seeds", "models", "reported", "note"}
+_MODEL_KEYS = {"model", "options", "search", "untuned", "seeds", "rows", "sees"}
+_REPORTED_KEYS = {"model", "metrics", "source", "note"}
+_SEES = "items"
+
+
+class PlanError(ValueError):
+    """A plan cannot be run; the message names everything that is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a table: a model, and how it is tuned.
+
+    Attributes
+    ----------
+    name : str
+        In the table.
+    model : str
+        RecBole's name of the model.
+    trials : tuple of dict
+        Options of each trial, over those that every run of this line has.
+    seeds : tuple of int
+        Of the runs behind the figures; trials run with the first.
+    rows : tuple of str
+        Evaluation rows; models other than InstructRec have row ``none`` alone.
+    sees : str
+        What the model is given beside items and their order.
+    untuned : str
+        Why there is nothing to search, empty for a line that is searched.
+    """
+
+    name: str
+    model: str
+    trials: tuple[dict[str, Any], ...]
+    seeds: tuple[int, ...]
+    rows: tuple[str, ...] = ("none",)
+    sees: str = _SEES
+    untuned: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table: one data set, its lines, and the budget that all of them have.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, without its ending.
+    title : str
+        Of the table.
+    dataset : str
+        RecBole's name of the data set.
+    n_trials : int
+        Trials of every line that is searched.
+    entries : tuple of Entry
+        Lines.
+    reported : tuple of dict
+        Figures of others: model, metrics, source, note.
+    note : str
+        Printed under the table.
+    """
+
+    name: str
+    title: str
+    dataset: str
+    n_trials: int
+    entries: tuple[Entry, ...]
+    reported: tuple[dict[str, Any], ...] = ()
+    note: str = ""
+
+    @staticmethod
+    def read(file: Path) -> Plan:
+        """Read a plan.
+
+        Parameters
+        ----------
+        file : path
+            YAML; docs/leaderboard.md says what stands in it.
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        PlanError
+            Naming everything in the file that is wrong.
+        """
+        if not file.is_file():
+            raise PlanError(f"there is no plan {file}. Plans are YAML files, such as leaderboard/plans/ml-100k.yaml.")
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise PlanError(f"{file} is not YAML: {error}") from None
+        if not isinstance(content, dict):
+            raise PlanError(f"{file} holds no settings; it needs the keys {', '.join(sorted(_PLAN_KEYS))}.")
+        return _Reader(content).plan(file)
+
+    def with_seeds(self, n: int) -> Plan:
+        """The same with the first n seeds of each line at most."""
+        return replace(self, entries=tuple(replace(entry, seeds=entry.seeds[:n]) for entry in self.entries))
+
+
+class _Reader:
+    """Turns the content of a file into a plan, and gathers what is wrong on the way."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.content = content
+        self.wrong: list[str] = []
+
+    def plan(self, file: Path) -> Plan:
+        content = self.content
+        self._keys(content, _PLAN_KEYS, "the plan")
+        dataset, n_trials = content.get("dataset"), content.get("trials", 1)
+        if not isinstance(dataset, str):
+            self.wrong.append("dataset must be the name of a data set, such as ml-100k")
+        if not isinstance(n_trials, int) or n_trials < 1:
+            self.wrong.append(f"trials must be a number of at least 1, not {n_trials!r}")
+        seeds = self._seeds(content.get("seeds"), "the plan")
+        shared = {**MEASURED, **self._options(content.get("options"), "the plan")}
+        models = content.get("models")
+        if not isinstance(models, dict) or not models:
+            self.wrong.append("models must name at least one line of the table")
+            models = {}
+        entries = [self._entry(str(name), told, shared, seeds, n_trials) for name, told in models.items()]
+        reported = [self._reported(told) for told in content.get("reported") or []]
+        if not self.wrong:
+            self.wrong += unknown_names(entries)
+        if self.wrong:
+            raise PlanError(f"{file} cannot be run:\n" + "\n".join(f"  - {mistake}" for mistake in self.wrong))
+        title, note = content.get("title") or dataset, content.get("note") or ""
+        return Plan(
+            file.stem, str(title), str(dataset), n_trials, tuple(entries), tuple(reported), " ".join(str(note).split())
+        )
+
+    def _keys(self, told: Mapping[str, Any], known: set[str], where: str) -> None:
+        for key in told.keys() - known:
+            close = difflib.get_close_matches(str(key), known, 1)
+            self.wrong.append(f"{where}: unknown key {key!r}" + (f"; did you mean {close[0]}?" if close else ""))
+
+    def _options(self, told: Any, where: str) -> dict[str, Any]:
+        if told is not None and not isinstance(told, dict):
+            self.wrong.append(f"{where}: options must be a dict of RecBole's options, not {told!r}")
+            return {}
+        return told or {}
+
+    def _seeds(self, told: Any, where: str) -> tuple[int, ...]:
+        if isinstance(told, list) and told and all(type(seed) is int for seed in told) and len(set(told)) == len(told):
+            return tuple(told)
+        self.wrong.append(f"{where}: seeds must be a list of different numbers, not {told!r}")
+        return (0,)
+
+    def _entry(self, name: str, told: Any, shared: dict[str, Any], seeds: tuple[int, ...], n_trials: int) -> Entry:
+        if not isinstance(told, dict):
+            self.wrong.append(f"{name}: {told!r} is no description of a model")
+            return Entry(name, name, ({},), seeds)
+        self._keys(told, _MODEL_KEYS, name)
+        seeds = self._seeds(told["seeds"], name) if "seeds" in told else seeds
+        options = {**shared, **self._options(told.get("options"), name)}
+        points, untuned = self._points(told.get("search"), name), str(told.get("untuned") or "")
+        if points and untuned:
+            self.wrong.append(f"{name}: untuned says why nothing is searched, but there is a search")
+        elif not points and not untuned:
+            self.wrong.append(f"{name}: needs a search of {n_trials} trials as the others have, or untuned: why not")
+        elif points and len(points) != n_trials:
+            self.wrong.append(f"{name}: the search has {len(points)} trials; every model gets {n_trials} (trials)")
+        rows = told.get("rows")
+        if rows is not None and not (isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows)):
+            self.wrong.append(f"{name}: rows must be a list of evaluation rows, such as [none, history]")
+            rows = None
+        model = str(told.get("model", name))
+        if rows and rows != ["none"] and model != "InstructRec":
+            self.wrong.append(f"{name}: {model} hears no instructions, so it has no rows {rows}")
+        return Entry(
+            name,
+            model,
+            tuple({**options, **point} for point in points or [{}]),
+            seeds,
+            tuple(rows or ("none",)),
+            str(told.get("sees", _SEES)),
+            untuned,
+        )
+
+    def _points(self, told: Any, name: str) -> list[dict[str, Any]]:
+        """All combinations of what is searched; options that share their values are named together, with a comma."""
+        if told is None:
+            return []
+        if not isinstance(told, dict) or not all(isinstance(values, list) and values for values in told.values()):
+            self.wrong.append(f"{name}: search must give a list of values for each option, not {told!r}")
+            return []
+        names = [[part.strip() for part in key.split(",")] for key in told]
+        return [
+            {option: value for options, value in zip(names, values, strict=True) for option in options}
+            for values in itertools.product(*told.values())
+        ]
+
+    def _reported(self, told: Any) -> dict[str, Any]:
+        if not isinstance(told, dict) or not told.keys() >= {"model", "metrics", "source"}:
+            self.wrong.append(f"reported: {told!r} needs a model, its metrics and their source")
+            return {}
+        self._keys(told, _REPORTED_KEYS, f"reported {told['model']}")
+        return told
+
+
+def unknown_names(entries: list[Entry]) -> list[str]:
+    """Models and options that RecBole does not know.
+
+    Parameters
+    ----------
+    entries : list of Entry
+        Lines of a plan.
+
+    Returns
+    -------
+    list of str
+        One message a name.
+    """
+    import recbole
+    from recbole.utils import argument_list
+
+    from recbole_instructrec.options import options as options_of_ours
+
+    inside = Path(recbole.__file__).parent
+    models = {file.stem for file in (inside / "model").glob("*_recommender/*.py")} | {"instructrec"}
+    general = {name for group in vars(argument_list).values() if isinstance(group, list) for name in group}
+    general |= _keys_of(inside / "properties" / "overall.yaml")
+    general |= {key for file in (inside / "properties" / "dataset").glob("*.yaml") for key in _keys_of(file)}
+    wrong = []
+    for entry in entries:
+        if entry.model.lower() not in models:
+            close = difflib.get_close_matches(entry.model.lower(), models, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            wrong.append(f"{entry.name}: RecBole has no model named {entry.model!r}{hint}")
+            continue
+        known = general | _keys_of(inside / "properties" / "model" / f"{entry.model}.yaml")
+        if entry.model == "InstructRec":
+            known |= {option.name for option in options_of_ours()}
+        for name in sorted({name for trial in entry.trials for name in trial} - known):
+            close = difflib.get_close_matches(name, known, 1, 0.8)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            wrong.append(f"{entry.name}: nothing reads the option {name!r}{hint}")
+    return wrong
+
+
+def _keys_of(file: Path) -> set[str]:
+    if not file.is_file():
+        return set()
+    return set(yaml.load(file.read_text(encoding="utf-8"), yaml.FullLoader) or {})

@@ -1,0 +1,104 @@
+"""Lets the training of any RecBole model be stopped after an epoch and go on as if it had not been."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_instructrec import checkpoint
+
+
+class Resumable:
+    """What a trainer needs to go on after the last epoch that has ended.
+
+    InstructRec's trainer keeps such a state itself; for the others it is kept here.
+
+    Parameters
+    ----------
+    trainer : recbole.trainer.Trainer
+        Not yet started.
+    loader : DataLoader
+        Of the training rows.
+    folder : path
+        Where ``best.pth`` (RecBole's checkpoint) and the state stand.
+    """
+
+    def __init__(self, trainer: Any, loader: Any, folder: Path) -> None:
+        self._trainer, self._loader = trainer, loader
+        self._own = hasattr(trainer, "resume_checkpoint") and trainer.config["model"] == "InstructRec"
+        self._best = folder / "best.pth"
+        self._state = folder / ("best.pth.resume" if self._own else "state.pt")
+        trainer.saved_model_file = str(self._best)
+
+    def go_on(self) -> int:
+        """Put the trainer where a stopped run left it.
+
+        Returns
+        -------
+        int
+            Epochs that are done.
+        """
+        if not self._state.is_file():
+            return 0
+        if self._own:
+            self._trainer.config["resume"] = str(self._best)
+            return int(checkpoint.read(self._state)["epoch"]) + 1
+        state, trainer = torch.load(self._state, map_location="cpu", weights_only=True), self._trainer
+        trainer.start_epoch = state["epoch"] + 1
+        trainer.cur_step, trainer.best_valid_score = state["cur_step"], state["best_valid_score"]
+        trainer.best_valid_result = OrderedDict(state["best_valid_result"])
+        trainer.model.load_state_dict(state["model"])
+        trainer.optimizer.load_state_dict(state["optimizer"])
+        self._set_random(state["random"])
+        return trainer.start_epoch
+
+    def keep(self, epoch: int) -> None:
+        """Keep the state after an epoch: to be called when it has been evaluated."""
+        trainer = self._trainer
+        if self._own:
+            trainer._save_state(epoch)
+            return
+        checkpoint.save_atomically(
+            {
+                "epoch": epoch,
+                "cur_step": trainer.cur_step,
+                "best_valid_score": float(trainer.best_valid_score),
+                "best_valid_result": {name: float(value) for name, value in trainer.best_valid_result.items()},
+                "model": trainer.model.state_dict(),
+                "optimizer": trainer.optimizer.state_dict(),
+                "random": self._random(),
+            },
+            self._state,
+        )
+
+    def _random(self) -> dict[str, Any]:
+        name, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
+        return {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "loader": self._loader.generator.get_state(),
+            "numpy": [name, np.asarray(keys).tolist(), int(place), int(has_gauss), float(gauss)],
+            "python": random.getstate(),
+        }
+
+    def _set_random(self, state: dict[str, Any]) -> None:
+        torch.set_rng_state(state["torch"])
+        if state["cuda"]:
+            torch.cuda.set_rng_state_all(state["cuda"])
+        self._loader.generator.set_state(state["loader"])
+        name, keys, *rest = state["numpy"]
+        np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+        version, keys, gauss = state["python"]
+        random.setstate((version, tuple(keys), gauss))
+
+    def forget(self) -> None:
+        """Remove what was kept: the run has ended."""
+        for file in (self._best, self._state):
+            if file.exists():
+                os.unlink(file)

@@ -1,0 +1,172 @@
+"""What makes a run the run that it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_instructrec.checkpoint import plain_config
+from recbole_instructrec.leaderboard.plan import QUIET, Entry, Plan, PlanError
+
+#: Settings that say where and how a run is executed; the same run elsewhere has others.
+_ELSEWHERE = {
+    "checkpoint_dir", "config_files", "data_path", "gpu_id", "eval_batch_size", "log_wandb", "metric_decimal_place",
+    "save_dataset", "save_topk", "save_dataloaders", "dataset_save_path", "dataloaders_save_path", "seed",
+    "show_progress", "state", "text_cache_dir", "torch_threads", "use_gpu", "wandb_project", "worker",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one model.
+
+    Attributes
+    ----------
+    id : str
+        Hash of what the run is: its whole effective configuration, seed and data.
+    entry, model, dataset : str
+        Line of the table, RecBole's name of the model, data set.
+    options : dict
+        As the plan has them.
+    seed : int
+        Seed.
+    rows : tuple of str
+        Evaluation rows that are measured.
+    config_hash : str
+        Of the configuration without the seed.
+    data : dict
+        Hashes of the data set's files.
+    """
+
+    id: str
+    entry: str
+    model: str
+    dataset: str
+    options: dict[str, Any]
+    seed: int
+    rows: tuple[str, ...]
+    config_hash: str
+    data: dict[str, str]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @staticmethod
+    def of(told: Mapping[str, Any]) -> Run:
+        """Counterpart of :meth:`plain`."""
+        return Run(**{**told, "rows": tuple(told["rows"])})
+
+
+@contextmanager
+def no_command_line() -> Iterator[None]:
+    """RecBole's Config reads the command line wherever it is built; ours holds none of its options."""
+    kept, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        yield
+    finally:
+        sys.argv = kept
+
+
+def config_of(model: str, dataset: str, options: Mapping[str, Any], seed: int, data_path: str | None) -> Any:
+    """RecBole's ``Config`` of a run.
+
+    Parameters
+    ----------
+    model, dataset : str
+        RecBole's names.
+    options : mapping
+        Over the defaults.
+    seed : int
+        Seed.
+    data_path : str or None
+        Folder of data sets; RecBole's own by default.
+
+    Returns
+    -------
+    recbole.config.Config
+    """
+    from recbole.config import Config
+
+    import recbole_instructrec  # noqa: F401
+
+    told = {**QUIET, **options, "seed": seed, **({"data_path": data_path} if data_path else {})}
+    if model == "InstructRec":
+        told["report_rows"] = []  # rows are measured one by one, with their ranks
+    with no_command_line():
+        return Config(model=model, dataset=dataset, config_dict=told)
+
+
+def data_files(config: Any) -> dict[str, str]:
+    """Hashes of the files that a data set is read from.
+
+    Parameters
+    ----------
+    config : recbole.config.Config
+        Of a run.
+
+    Returns
+    -------
+    dict of str to str
+        First 16 digits of SHA-256, by name.
+
+    Raises
+    ------
+    PlanError
+        When the folder holds no interactions.
+    """
+    folder, name = Path(config["data_path"]), config["dataset"]
+    read = {"inter", *(config["load_col"] or {})}
+    files = sorted(file for file in folder.glob(f"{name}.*") if file.suffix.lstrip(".") in read)
+    if not any(file.suffix == ".inter" for file in files):
+        raise PlanError(f"there is no {folder / name}.inter. Give the folder that holds {name}/ with --data_path.")
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}
+
+
+def effective(config: Any) -> dict[str, Any]:
+    """What of a configuration decides about the result."""
+    return {key: value for key, value in plain_config(config).items() if key not in _ELSEWHERE}
+
+
+def hash_of(value: Any) -> str:
+    """Sixteen digits that stand for a plain value."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_of(plan: Plan, entry: Entry, options: Mapping[str, Any], seed: int, data_path: str | None) -> Run:
+    """The run of a plan's line with some options and a seed.
+
+    Parameters
+    ----------
+    plan : Plan
+        Names the data set.
+    entry : Entry
+        Line.
+    options : mapping
+        One of the line's trials.
+    seed : int
+        Seed.
+    data_path : str or None
+        Folder of data sets.
+
+    Returns
+    -------
+    Run
+    """
+    config = config_of(entry.model, plan.dataset, options, seed, data_path)
+    config_hash, data = hash_of(effective(config)), data_files(config)
+    identity = hash_of([entry.model, plan.dataset, config_hash, seed, data, sorted(entry.rows)])
+    return Run(identity, entry.name, entry.model, plan.dataset, dict(options), seed, entry.rows, config_hash, data)
+
+
+def work_folder(folder: Path, run: Run) -> Path:
+    """Where a run keeps what it needs to go on."""
+    return folder / f"{run.dataset}-{run.model}-{run.id}".replace(os.sep, "_")

@@ -1,0 +1,289 @@
+"""Runs a plan: starts what can be started, shows how far it is, stops when it is told to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from recbole_instructrec.leaderboard.agenda import Agenda
+from recbole_instructrec.leaderboard.execute import PROGRESS, Conditions, Paused, execute
+from recbole_instructrec.leaderboard.runs import Run, work_folder
+from recbole_instructrec.leaderboard.store import DONE, Store, of_runs
+from recbole_instructrec.leaderboard.worker import PAUSED, TAKEN
+
+_LOOK_EVERY, _SHOW_EVERY = 0.5, 30.0
+
+
+class Started(Protocol):
+    """A run under way."""
+
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        ...
+
+    def stop(self) -> None:
+        """End it now; what it has trained so far is kept."""
+        ...
+
+    def outcome(self) -> str:
+        """``stored``, ``paused``, ``taken`` (by another process) or ``lost`` (it died)."""
+        ...
+
+
+class Executor(Protocol):
+    """Where runs are executed."""
+
+    def start(self, run: Run) -> Started:
+        """Begin a run."""
+        ...
+
+
+class LocalExecutor:
+    """A process for each run.
+
+    Parameters
+    ----------
+    store : Store
+        Where processes store their results.
+    conditions : Conditions
+        Of all runs.
+    """
+
+    def __init__(self, store: Store, conditions: Conditions) -> None:
+        self._store, self._conditions = store, conditions
+
+    def start(self, run: Run) -> _Process:
+        """Begin a run in a process of its own; what it prints goes to ``log.txt`` in the run's folder."""
+        folder = work_folder(self._conditions.work, run)
+        folder.mkdir(parents=True, exist_ok=True)
+        told = {"run": run.plain(), "conditions": self._conditions.plain(), "store": str(self._store.folder)}
+        file = folder / "run.json"
+        file.write_text(json.dumps(told), encoding="utf-8")
+        with open(folder / "log.txt", "ab") as log:
+            return _Process(
+                subprocess.Popen(
+                    [sys.executable, "-m", "recbole_instructrec.leaderboard.worker", str(file)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+
+
+@dataclass
+class _Process:
+    process: subprocess.Popen[bytes]
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def outcome(self) -> str:
+        return {0: "stored", 3: "stored", PAUSED: "paused", TAKEN: "taken"}.get(self.process.returncode, "lost")
+
+
+class RayExecutor:
+    """The same runs on a Ray cluster, RecBole's own engine; a Ray on this machine when there is none.
+
+    Workers need the folders of data and of work under the same paths.
+
+    Parameters
+    ----------
+    store : Store
+        Where results are stored, by this process.
+    conditions : Conditions
+        Of all runs.
+    """
+
+    def __init__(self, store: Store, conditions: Conditions) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise ValueError("--executor=ray needs Ray: pip install 'ray<=2.6.3', or use --executor=local.") from None
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, include_dashboard=False, ignore_reinit_error=True)
+        self._ray, self._store, self._conditions = ray, store, conditions
+        gpus = 0 if conditions.device == "cpu" else 1
+        self._execute = ray.remote(num_cpus=conditions.threads, num_gpus=gpus, max_retries=0)(_execute_in_ray)
+
+    def start(self, run: Run) -> _Task:
+        """Begin a run."""
+        return _Task(self._ray, self._store, self._execute.remote(run.plain(), self._conditions.plain()))
+
+
+def _execute_in_ray(run: dict[str, Any], conditions: dict[str, Any]) -> dict[str, Any] | None:
+    try:
+        return execute(Run.of(run), Conditions.of(conditions))
+    except Paused:
+        return None
+
+
+@dataclass
+class _Task:
+    ray: Any
+    store: Store
+    reference: Any
+    result: str | None = field(default=None)
+
+    def ended(self) -> bool:
+        if self.result is None and self.ray.wait([self.reference], timeout=0)[0]:
+            try:
+                record = self.ray.get(self.reference)
+            except self.ray.exceptions.RayError:
+                self.result = "lost"
+            else:
+                self.result = "paused" if record is None else "stored"
+                if record is not None:
+                    self.store.append(record)
+        return self.result is not None
+
+    def stop(self) -> None:
+        self.ray.cancel(self.reference, force=True)
+
+    def outcome(self) -> str:
+        return self.result or "lost"
+
+
+class Scheduler:
+    """Runs the agenda of a plan to its end, or until time is up.
+
+    Parameters
+    ----------
+    agenda : Agenda
+        What.
+    store : Store
+        Where results stand.
+    executor : Executor
+        Where runs are executed.
+    conditions : Conditions
+        Their folder of work, and until when.
+    jobs : int
+        Runs at a time.
+    """
+
+    def __init__(self, agenda: Agenda, store: Store, executor: Executor, conditions: Conditions, jobs: int) -> None:
+        self.agenda, self.store, self.executor = agenda, store, executor
+        self.conditions, self.jobs = conditions, jobs
+        self._under_way: dict[str, tuple[Run, Started, float]] = {}
+        self._left_out: set[str] = set()
+        self._shown = 0.0
+
+    def run(self, retry_failed: bool = False) -> int:
+        """Work until nothing is left.
+
+        Parameters
+        ----------
+        retry_failed : bool
+            Whether runs that failed are tried again.
+
+        Returns
+        -------
+        int
+            0 when the plan is done, 1 when runs have failed, 2 when runs are left, 130 after Ctrl-C.
+        """
+        again = set()
+        if retry_failed:
+            again = {record["id"] for record in self.agenda.failed(self._records())}
+        try:
+            while True:
+                self._collect(again)
+                records = {id: record for id, record in self._records().items() if id not in again}
+                self._fill(records)
+                self._show(records)
+                if not self._under_way:
+                    break
+                time.sleep(_LOOK_EVERY)
+        except BaseException as error:
+            for _, started, _ in self._under_way.values():
+                started.stop()
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            print("\nStopped. What has been trained is kept; the same command goes on with it.", flush=True)
+            return 130
+        records = self._records()
+        self._show(records, now=True)
+        failed = self.agenda.failed(records)
+        for record in failed:
+            print(f"failed: {name_of(record)}: {record['error']} ({'; '.join(record.get('where', []))})")
+        if failed:
+            print("What failed is not tried again by itself; --retry-failed does.")
+        left = self.agenda.left(records)
+        if left:
+            print(f"{left} runs are left; the same command goes on with them.")
+        return 2 if left else 1 if failed else 0
+
+    def _records(self) -> dict[str, Mapping[str, Any]]:
+        return of_runs(self.store.read(self.agenda.plan.dataset)[0], self.agenda.ids())
+
+    def _collect(self, again: set[str]) -> None:
+        for id, (run, started, begun) in list(self._under_way.items()):
+            if not started.ended():
+                continue
+            del self._under_way[id]
+            again.discard(id)
+            outcome, seconds = started.outcome(), time.time() - begun
+            if outcome == "stored":
+                record = self._records()[id]
+                if record["status"] == DONE:
+                    score = f"valid {record['valid_score']:.4f}, {record['epochs']} epochs"
+                    print(f"done    {name_of(record)}: {score}, {clock(seconds)}", flush=True)
+                else:
+                    print(f"failed  {name_of(record)}: {record['error']}", flush=True)
+                continue
+            self._left_out.add(id)
+            said = {"paused": "paused ", "taken": "left to another process "}.get(outcome, "lost   ")
+            log = work_folder(self.conditions.work, run) / "log.txt"
+            more = f"; the end of {log} may say why" if outcome == "lost" else ""
+            print(f"{said} {name_of(run.plain())} after {clock(seconds)}{more}", flush=True)
+
+    def _fill(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        if time.time() > self.conditions.until:
+            return
+        for run in self.agenda.to_do(records):
+            if len(self._under_way) >= self.jobs:
+                return
+            if run.id not in self._under_way and run.id not in self._left_out:
+                self._under_way[run.id] = (run, self.executor.start(run), time.time())
+                print(f"begun   {name_of(run.plain())}", flush=True)
+
+    def _show(self, records: Mapping[str, Mapping[str, Any]], now: bool = False) -> None:
+        if not now and time.time() - self._shown < _SHOW_EVERY:
+            return
+        self._shown = time.time()
+        done, left = sum(record["status"] == DONE for record in records.values()), self.agenda.left(records)
+        seconds = self.agenda.seconds_left(records, self.jobs) if left else 0.0
+        print(f"-- {done} done, {left} left, about {'?' if seconds is None else clock(seconds)} to go", flush=True)
+        for run, _, begun in self._under_way.values():
+            file = work_folder(self.conditions.work, run) / PROGRESS
+            text = f"   {name_of(run.plain())}: {clock(time.time() - begun)}"
+            if file.is_file():
+                told = json.loads(file.read_text())
+                best = max(epoch["score"] for epoch in told["curve"])
+                text += f", epoch {len(told['curve'])} of at most {told['of']}, best valid {best:.4f}"
+            print(text, flush=True)
+
+
+def name_of(run: Mapping[str, Any]) -> str:
+    """Line, seed and id of a run or its record."""
+    return f"{run['entry']} seed {run['seed']} [{run['id'][:8]}]"
+
+
+def clock(seconds: float) -> str:
+    """A duration in words."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def folder_of_work(store: Store) -> Path:
+    """Default folder of runs under way: beside the results."""
+    return store.folder.parent / "work"

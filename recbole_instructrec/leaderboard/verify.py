@@ -1,0 +1,72 @@
+"""Computes every metric again from the stored ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from recbole_instructrec.leaderboard.ranks import per_user, unpacked
+from recbole_instructrec.leaderboard.runs import hash_of
+from recbole_instructrec.leaderboard.store import DONE, Store
+
+#: Metrics are stored with eight digits; RecBole computes some in float32.
+_TOLERANCE = 2e-7
+
+
+def mistakes(record: Mapping[str, Any]) -> list[str]:
+    """What of a record does not hold.
+
+    Parameters
+    ----------
+    record : mapping
+        Of a run that has ended well.
+
+    Returns
+    -------
+    list of str
+        One message each.
+    """
+    found = []
+    if hash_of(record["config"]) != record["config_hash"]:
+        found.append("the configuration is not the one that the run is named by")
+    for row, metrics in record["rows"].items():
+        try:
+            rank = unpacked(record["ranks"][row])
+        except (KeyError, ValueError) as error:
+            found.append(f"row {row}: {error}")
+            continue
+        if len(rank) != record["counts"]["tests"]:
+            found.append(f"row {row}: {len(rank)} ranks, {record['counts']['tests']} test targets")
+        for metric, stored in metrics.items():
+            computed = float(per_user(rank, metric).mean())
+            if abs(computed - stored) > _TOLERANCE:
+                found.append(f"row {row}: {metric} is {stored:.8f}, from the ranks {computed:.8f}")
+    return found
+
+
+def verify(store: Store) -> int:
+    """Check a store and print what is wrong.
+
+    Parameters
+    ----------
+    store : Store
+        Results.
+
+    Returns
+    -------
+    int
+        0, or 1 where something does not hold.
+    """
+    wrong, n = 0, 0
+    for dataset in store.datasets():
+        records, damaged = store.read(dataset)
+        for file, line, why in damaged:
+            print(f"{file}, line {line}: damaged ({why})")
+        wrong += len(damaged)
+        for record in (record for record in records if record["status"] == DONE):
+            n += 1
+            for mistake in mistakes(record):
+                wrong += 1
+                print(f"{store.file(dataset)}: {record['entry']} seed {record['seed']} [{record['id'][:8]}]: {mistake}")
+    print(f"{n} runs of {len(store.datasets())} data sets: " + (f"{wrong} mistakes" if wrong else "all metrics hold"))
+    return 1 if wrong else 0

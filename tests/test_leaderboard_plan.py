@@ -1,0 +1,146 @@
+"""Plans: everything that is wrong is said at once, before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recbole_instructrec.leaderboard.agenda import Agenda, options_of_trials
+from recbole_instructrec.leaderboard.plan import Plan, PlanError
+
+SMALL_PLAN = {
+    "title": "Films",
+    "dataset": "films",
+    "trials": 2,
+    "seeds": [1, 2],
+    "options": {
+        "epochs": 2,
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+    },
+    "models": {
+        "Pop": {"untuned": "has no options", "seeds": [1]},
+        "GRU4Rec": {
+            "options": {"train_neg_sample_args": None, "embedding_size": 8, "hidden_size": 8},
+            "search": {"dropout_prob": [0.1, 0.3]},
+        },
+    },
+}
+
+
+def write_plan(folder: Path, plan: dict, name: str = "films") -> Path:
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
+    return file
+
+
+def changed(**changes) -> dict:
+    return {**SMALL_PLAN, **changes}
+
+
+def test_a_plan_is_read(tmp_path: Path):
+    plan = Plan.read(write_plan(tmp_path, SMALL_PLAN))
+    assert (plan.name, plan.title, plan.dataset, plan.n_trials) == ("films", "Films", "films", 2)
+    pop, gru = plan.entries
+    assert pop.seeds == (1,) and gru.seeds == (1, 2)
+    assert pop.rows == gru.rows == ("none",)
+    assert [trial["dropout_prob"] for trial in gru.trials] == [0.1, 0.3]
+    assert all(trial["epochs"] == 2 and trial["embedding_size"] == 8 for trial in gru.trials)
+    assert options_of_trials(gru) == [{"dropout_prob": 0.1}, {"dropout_prob": 0.3}]
+    assert plan.with_seeds(1).entries[1].seeds == (1,)
+
+
+def test_options_searched_together_share_their_values(tmp_path: Path):
+    models = {
+        "SASRec": {"search": {"hidden_dropout_prob, attn_dropout_prob": [0.2, 0.5]}, "options": {"n_layers": 1}},
+    }
+    entry = Plan.read(write_plan(tmp_path, changed(models=models))).entries[0]
+    assert [(t["hidden_dropout_prob"], t["attn_dropout_prob"]) for t in entry.trials] == [(0.2, 0.2), (0.5, 0.5)]
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path):
+    models = {
+        "Popp": {"untuned": "no options"},
+        "GRU4Rec": {"search": {"dropout_prob": [0.1, 0.2, 0.3]}, "optons": {}},
+        "SASRec": {"rows": ["history"]},
+        "Other": {"model": "InstructRec", "search": {"temperature": 0.1}, "seeds": []},
+    }
+    plan = changed(models=models, trails=3, reported=[{"model": "X"}])
+    with pytest.raises(PlanError) as error:
+        Plan.read(write_plan(tmp_path, plan))
+    said = str(error.value)
+    for mistake in (
+        "unknown key 'trails'; did you mean trials?",
+        "unknown key 'optons'; did you mean options?",
+        "the search has 3 trials; every model gets 2",
+        "SASRec: needs a search of 2 trials",
+        "SASRec hears no instructions",
+        "search must give a list of values",
+        "seeds must be a list of different numbers, not []",
+        "needs a model, its metrics and their source",
+    ):
+        assert mistake in said, mistake
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ({"Popp": {"untuned": "x"}}, "RecBole has no model named 'Popp'; did you mean pop?"),
+        (
+            {"SASRec": {"untuned": "x", "options": {"hiden_size": 3}}},
+            "nothing reads the option 'hiden_size'; did you mean hidden_size?",
+        ),
+        ({"InstructRec": {"untuned": "x", "options": {"temprature": 3}}}, "did you mean temperature?"),
+    ],
+)
+def test_unknown_names(tmp_path: Path, models: dict, said: str):
+    with pytest.raises(PlanError, match=None) as error:
+        Plan.read(write_plan(tmp_path, changed(models=models)))
+    assert said in str(error.value)
+
+
+def test_files_that_are_no_plans(tmp_path: Path):
+    with pytest.raises(PlanError, match="there is no plan"):
+        Plan.read(tmp_path / "nothing.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(PlanError, match="holds no settings"):
+        Plan.read(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("models: [\n")
+    with pytest.raises(PlanError, match="is not YAML"):
+        Plan.read(tmp_path / "broken.yaml")
+
+
+def test_options_that_recbole_refuses_are_named_with_their_line(films: Path, tmp_path: Path):
+    models = {name: {"untuned": "no search", "options": {"train_neg_sample_args": {"distribution": "uniform"}}}
+              for name in ("SASRec", "GRU4Rec")}  # fmt: skip
+    with pytest.raises(PlanError) as error:
+        Agenda(Plan.read(write_plan(tmp_path, changed(models=models))), str(films))
+    assert "SASRec: train_neg_sample_args" in str(error.value) and "GRU4Rec: train_neg_sample_args" in str(error.value)
+
+
+def test_unknown_data_set_is_refused_before_anything_runs(films: Path, tmp_path: Path):
+    plan = Plan.read(write_plan(tmp_path, changed(dataset="flims")))
+    with pytest.raises((PlanError, ValueError), match="flims"):
+        Agenda(plan, str(films))
+
+
+def test_a_run_is_what_its_configuration_and_data_are(films: Path, tmp_path: Path):
+    def ids(plan: dict) -> list[str]:
+        return Agenda(Plan.read(write_plan(tmp_path, plan)), str(films)).ids()
+
+    first = ids(SMALL_PLAN)
+    assert len(first) == len(set(first)) == 5
+    assert ids(changed(title="Another title")) == first, "what does not touch the run does not change it"
+    other = ids(changed(options={**SMALL_PLAN["options"], "epochs": 3}))
+    assert not set(first) & set(other), "plans that disagree about a configuration have different runs"
+    file = films / "films" / "films.inter"
+    file.write_text(file.read_text() + "u1\ti1\t999999999\n")
+    assert not set(first) & set(ids(SMALL_PLAN)), "other data, other runs"
+
+
+def test_lines_that_are_not_in_the_plan(films: Path, tmp_path: Path):
+    plan = Plan.read(write_plan(tmp_path, SMALL_PLAN))
+    assert [line.entry.name for line in Agenda(plan, str(films), ["Pop"]).lines] == ["Pop"]
+    with pytest.raises(ValueError, match="has no line Nobody"):
+        Agenda(plan, str(films), ["Nobody"])

@@ -1,0 +1,214 @@
+"""Plans that are run: to their end, killed, paused, twice at once, in other places."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recbole_instructrec.leaderboard.agenda import Agenda
+from recbole_instructrec.leaderboard.execute import Conditions, Paused, execute
+from recbole_instructrec.leaderboard.plan import Plan
+from recbole_instructrec.leaderboard.ranks import unpacked
+from recbole_instructrec.leaderboard.report import write
+from recbole_instructrec.leaderboard.runs import Run
+from recbole_instructrec.leaderboard.schedule import LocalExecutor, RayExecutor, Scheduler
+from recbole_instructrec.leaderboard.store import Store
+from recbole_instructrec.leaderboard.verify import verify
+from tests.support import SMALL
+from tests.test_leaderboard_plan import SMALL_PLAN, write_plan
+
+OURS = {key: value for key, value in SMALL.items() if key not in ("epochs", "show_progress", "topk", "valid_metric")}
+PLAN = {
+    **SMALL_PLAN,
+    "models": {
+        **SMALL_PLAN["models"],
+        "InstructRec": {
+            "options": {**OURS, "intent_texts": 40},
+            "search": {"hidden_dropout_prob": [0.1, 0.3]},
+            "rows": ["none", "history", "intent"],
+            "sees": "items, titles and genres",
+        },
+    },
+    "reported": [{"model": "Another", "metrics": {"ndcg@10": 0.5}, "source": "its paper"}],
+}
+
+
+def agenda_of(tmp_path: Path, films: Path, plan: dict = PLAN, only: tuple[str, ...] = ()) -> Agenda:
+    return Agenda(Plan.read(write_plan(tmp_path, plan)), str(films), only)
+
+
+def run(agenda: Agenda, store: Store, conditions: Conditions, jobs: int = 2, **options) -> int:
+    return Scheduler(agenda, store, LocalExecutor(store, conditions), conditions, jobs).run(**options)
+
+
+class Here:
+    """Executes a run in this process as soon as it is started: quicker than a process each."""
+
+    def __init__(self, store: Store, conditions: Conditions) -> None:
+        self.store, self.conditions = store, conditions
+
+    def start(self, run: Run) -> Here:
+        self.store.append(execute(run, self.conditions))
+        return self
+
+    def ended(self) -> bool:
+        return True
+
+    def stop(self) -> None:
+        pass
+
+    def outcome(self) -> str:
+        return "stored"
+
+
+def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.CaptureFixture[str]):
+    store, conditions = Store(tmp_path / "results"), Conditions(tmp_path / "work", str(films))
+    agenda = agenda_of(tmp_path, films)
+    assert agenda.left({}) == 1 + 3 + 3
+    assert run(agenda, store, conditions) == 0
+    records, damaged = store.read("films")
+    assert len(records) == 7 and not damaged, "two trials and one more seed of the better one, for each searched line"
+    assert "0 left" in capsys.readouterr().out
+    for record in records:
+        assert record["status"] == "done", record.get("error")
+        assert record["parameters"] > 0 or record["model"] == "Pop"
+        assert record["memory_mib"] > 50 and record["epochs"] == len(record["curve"])
+        assert record["counts"] == {"users": 30, "items": 25, "interactions": record["counts"]["interactions"],
+                                    "tests": 30}  # fmt: skip
+        assert len(unpacked(record["ranks"]["none"])) == 30
+    assert len({record["asked"] for record in records}) == 1, "all models are asked for the same targets"
+    ours = next(record for record in records if record["model"] == "InstructRec")
+    assert set(ours["rows"]) == {"none", "history", "intent"}
+
+    # Nothing is run twice.
+    lines = store.file("films").read_bytes()
+    assert run(agenda_of(tmp_path, films), store, conditions) == 0
+    assert store.file("films").read_bytes() == lines
+
+    assert verify(store) == 0
+    pages = write([tmp_path / "films.yaml"], store, tmp_path / "pages")
+    front, page = (file.read_text() for file in pages[:2])
+    assert "**InstructRec**, row `history`" in front and "Another, NDCG@10 .5000 (its paper)" in front
+    assert "row `intent`" not in front, "rows that know the target are in a table of their own"
+    assert page.index("## Told about the target") < page.index("row `intent`")
+    assert "All runs of the plan are done." in page
+    assert {file.suffix for file in pages[2:]} == {".png"}
+    again = write([tmp_path / "films.yaml"], store, tmp_path / "again")
+    assert [file.read_text() for file in again[:2]] == [front, page], "the same store gives the same pages"
+
+    # A figure that was changed by hand is found.
+    changed = lines.decode().replace('"recall@5": ', '"recall@5": 1', 1)
+    store.file("films").write_text(changed)
+    assert verify(store) == 1
+    assert "from the ranks" in capsys.readouterr().out
+
+
+def test_the_same_run_gives_the_same_figures_also_when_it_was_paused(
+    tmp_path: Path, films: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan = {**PLAN, "options": {**PLAN["options"], "epochs": 4}}
+    for line in agenda_of(tmp_path, films, plan, ("GRU4Rec", "InstructRec")).lines:
+        straight = execute(line.trials[0], Conditions(tmp_path / "a", str(films)))
+        assert straight["status"] == "done", straight
+        conditions = Conditions(tmp_path / "b", str(films))
+        clock = [0.0]
+
+        def ticking(clock: list[float] = clock) -> float:
+            clock[0] += 1.0
+            return clock[0]
+
+        monkeypatch.setattr("recbole_instructrec.leaderboard.execute.time.time", ticking)
+        conditions.until = 2.5  # the clock is read once an epoch: two epochs are trained
+        with pytest.raises(Paused):
+            execute(line.trials[0], conditions)
+        monkeypatch.undo()
+        monkeypatch.chdir(tmp_path)
+        conditions.until = float("inf")
+        resumed = execute(line.trials[0], conditions)
+        for key in ("rows", "ranks", "valid", "epochs", "asked", "config_hash"):
+            assert resumed[key] == straight[key], key
+        assert [e["score"] for e in resumed["curve"]] == [e["score"] for e in straight["curve"]]
+        assert not list((tmp_path / "b").glob("*/*.p*")), "what was needed to go on is gone"
+
+
+def test_a_failing_run_is_recorded_and_the_rest_goes_on(
+    tmp_path: Path, films: Path, capsys: pytest.CaptureFixture[str]
+):
+    models = {
+        "GRU4Rec": {**PLAN["models"]["GRU4Rec"], "options": {**PLAN["models"]["GRU4Rec"]["options"]}},
+        "Pop": PLAN["models"]["Pop"],
+    }
+    models["GRU4Rec"]["options"]["learning_rate"] = 1e30  # the loss becomes nan
+    store, conditions = Store(tmp_path / "results"), Conditions(tmp_path / "work", str(films))
+    agenda = agenda_of(tmp_path, films, {**PLAN, "models": models, "seeds": [1]})
+    assert Scheduler(agenda, store, Here(store, conditions), conditions, 2).run() == 1
+    out = capsys.readouterr().out
+    assert "failed" in out and "--retry-failed" in out
+    by_status = [record["status"] for record in store.read("films")[0]]
+    assert sorted(by_status) == ["done", "failed", "failed"]
+    assert Scheduler(agenda, store, Here(store, conditions), conditions, 2).run() == 1
+    assert len(store.file("films").read_text().splitlines()) == 3, "what failed is not tried again by itself"
+    assert Scheduler(agenda, store, Here(store, conditions), conditions, 2).run(retry_failed=True) == 1
+    assert len(store.file("films").read_text().splitlines()) == 5
+
+
+def test_killed_and_started_again(tmp_path: Path, films: Path):
+    plan = {**SMALL_PLAN, "options": {**SMALL_PLAN["options"], "epochs": 60, "stopping_step": 100}}
+    file = write_plan(tmp_path, plan)
+    command = [
+        sys.executable, "-m", "recbole_instructrec.cli", "leaderboard", "run", str(file), "--models=GRU4Rec",
+        "--seeds=1", f"--data_path={films}", "--jobs=2", f"--store={tmp_path / 'results'}",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[1])
+    progress: list[Path] = []
+    deadline = time.time() + 120
+    while time.time() < deadline and not progress:
+        progress = list((tmp_path / "work").glob("*/progress.json"))
+        time.sleep(0.2)
+    assert progress, "no epoch has ended in two minutes"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert process.stdout is not None
+    assert b"Traceback" not in process.stdout.read()
+    before = json.loads(progress[0].read_text())["curve"] if progress[0].exists() else []
+    done = subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[1], check=False)
+    assert done.returncode == 0, done.stdout
+    records = Store(tmp_path / "results").read("films")[0]
+    assert [len(record["curve"]) for record in records] == [60, 60]
+    if before:
+        same = [r for r in records if r["curve"][: len(before)] == before]
+        assert same, "epochs of before are kept, with their times"
+
+
+def test_two_schedulers_share_a_plan(tmp_path: Path, films: Path):
+    file = write_plan(tmp_path, SMALL_PLAN)
+    command = [
+        sys.executable, "-m", "recbole_instructrec.cli", "leaderboard", "run", str(file), f"--data_path={films}",
+        f"--store={tmp_path / 'results'}",
+    ]  # fmt: skip
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1]) for _ in range(2)]
+    for process in both:
+        process.wait(180)
+    subprocess.run(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1], check=True)
+    lines = Store(tmp_path / "results").file("films").read_text().splitlines()
+    ids = [json.loads(line)["id"] for line in lines]
+    assert len(ids) == len(set(ids)) == 4, "no run was done twice"
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same(tmp_path: Path, films: Path):
+    pytest.importorskip("ray")
+    local, spread = Store(tmp_path / "local"), Store(tmp_path / "ray")
+    agenda = agenda_of(tmp_path, films, SMALL_PLAN)
+    conditions = Conditions(tmp_path / "work", str(films))
+    assert run(agenda, local, conditions) == 0
+    conditions = Conditions(tmp_path / "ray-work", str(films))
+    assert Scheduler(agenda, spread, RayExecutor(spread, conditions), conditions, 2).run() == 0
+    figures = [{r["id"]: (r["rows"], r["ranks"]) for r in store.read("films")[0]} for store in (local, spread)]
+    assert figures[0] == figures[1]
