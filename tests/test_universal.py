@@ -50,7 +50,7 @@ def test_states_of_words(encoder):
 
 def test_chinese_wish_with_an_exception(encoder):
     names = ["Comedy", "Drama", "Horror"]
-    texts, wishes = make_requests(Templates(["en", "zh"]), names, [], 2500, 1)
+    texts, wishes = make_requests(Templates(["en", "zh"]), names, [], 4000, 1)
     torch.manual_seed(0)
     reader = IntentReader(encoder.size, Shape(recurrent=True))
     vectors = vectors_of_names(names, encoder.encode)
