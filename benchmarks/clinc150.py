@@ -28,7 +28,7 @@ ADAPTERS = {"encoder_learning_rate": 1.0e-3}
 OF_TUNING: dict[str, dict[str, Any]] = {"lora": ADAPTERS, "adalora": ADAPTERS}
 
 #: Accuracy in scope, on validation, that refusing may cost.
-COST = 0.005
+COST = 0.003
 
 
 def confidence(side: dict[str, Any], part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
