@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 import warnings
@@ -18,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from recbole_instructrec.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -137,24 +136,9 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def machine() -> dict[str, Any]:
     """Where and with what something was measured."""
-
-    def git(*command: str) -> str:
-        done = subprocess.run(["git", *command], capture_output=True, text=True, cwd=RESULTS.parent, check=False)
-        return done.stdout.strip()
-
-    processor = platform.processor()
-    if os.path.exists("/proc/cpuinfo"):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), processor)
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": git("rev-parse", "--short", "HEAD"),
-        "dirty": bool(git("status", "--porcelain", "--", "recbole_instructrec")),
-        "processor": processor,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
+    found = environment()
+    kept = {key: found[key] for key in ("date", "commit", "dirty", "processor", "cores", "threads")}
+    return {**kept, "torch": found["versions"]["torch"]}
 
 
 def record(name: str, result: dict[str, Any]) -> None:

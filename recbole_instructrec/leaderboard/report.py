@@ -11,6 +11,7 @@ from typing import Any
 
 from recbole_instructrec.leaderboard.agenda import Agenda, Line, options_of_trials
 from recbole_instructrec.leaderboard.plan import Plan
+from recbole_instructrec.leaderboard.runs import Run
 from recbole_instructrec.leaderboard.statistics import (
     Difference,
     Summary,
@@ -21,7 +22,6 @@ from recbole_instructrec.leaderboard.statistics import (
     summary,
 )
 from recbole_instructrec.leaderboard.store import Store, of_runs
-from recbole_instructrec.report import TOLD
 
 #: Metrics of the front page, and the one by which lines are ordered and compared.
 SHOWN, FIRST = ("recall@10", "ndcg@10", "mrr@10"), "ndcg@10"
@@ -88,8 +88,7 @@ class Table:
 
     def __init__(self, plan: Plan, agenda: Agenda, store: Store) -> None:
         self.plan = plan
-        read, self.damaged = store.read(plan.dataset)
-        self.records = of_runs(read, agenda.ids())
+        self.records = of_runs(store.read(plan.dataset)[0], agenda.ids())
         self.lines = agenda.lines
         self.left, self.failed = agenda.left(self.records), agenda.failed(self.records)
         rows = [
@@ -131,7 +130,7 @@ class Table:
         )
 
 
-def write(plans: Sequence[Path], store: Store, output: Path, data_path: str | None = None) -> list[Path]:
+def write(plans: Sequence[Path], store: Store, output: Path) -> list[Path]:
     """Write ``LEADERBOARD.md``, and for each plan ``leaderboard/<plan>.md`` and its pictures.
 
     Parameters
@@ -142,8 +141,6 @@ def write(plans: Sequence[Path], store: Store, output: Path, data_path: str | No
         Results.
     output : path
         Folder of ``LEADERBOARD.md``.
-    data_path : str, optional
-        Folder of data sets; runs are found by what their records say where the data is not at hand.
 
     Returns
     -------
@@ -197,8 +194,6 @@ class RecordedAgenda(Agenda):
 
 
 def _recorded(of: Mapping[Any, Any], plan: Plan, name: str, model: str, options: Any, seed: int, rows: Any) -> Any:
-    from recbole_instructrec.leaderboard.runs import Run
-
     record = of.get((name, json.dumps(options, sort_keys=True), seed))
     return Run(record["id"] if record else "", name, model, plan.dataset, options, seed, rows, "", {})
 
@@ -437,8 +432,3 @@ def _environment(table: Table) -> list[str]:
         "## Citation",
         "```bibtex\n" + citation.replace("COMMIT", ", ".join(commits)) + "\n```",
     ]
-
-
-def told(row: str) -> str:
-    """What the model is told in an evaluation row."""
-    return TOLD[row.split("+")[0]]

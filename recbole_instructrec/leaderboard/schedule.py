@@ -15,7 +15,7 @@ from recbole_instructrec.leaderboard.agenda import Agenda
 from recbole_instructrec.leaderboard.execute import PROGRESS, Conditions, Paused, execute
 from recbole_instructrec.leaderboard.runs import Run, work_folder
 from recbole_instructrec.leaderboard.store import DONE, Store, of_runs
-from recbole_instructrec.leaderboard.worker import PAUSED, TAKEN
+from recbole_instructrec.leaderboard.worker import ENDED, FAILED_RUN, PAUSED, TAKEN
 
 _LOOK_EVERY, _SHOW_EVERY = 0.5, 30.0
 
@@ -88,7 +88,9 @@ class _Process:
         self.process.wait()
 
     def outcome(self) -> str:
-        return {0: "stored", 3: "stored", PAUSED: "paused", TAKEN: "taken"}.get(self.process.returncode, "lost")
+        return {ENDED: "stored", FAILED_RUN: "stored", PAUSED: "paused", TAKEN: "taken"}.get(
+            self.process.returncode, "lost"
+        )
 
 
 class RayExecutor:
@@ -176,6 +178,8 @@ class Scheduler:
         self._under_way: dict[str, tuple[Run, Started, float]] = {}
         self._left_out: set[str] = set()
         self._shown = 0.0
+        self._known: dict[str, Mapping[str, Any]] = {}
+        self._known_at: tuple[int, int] | None = None
 
     def run(self, retry_failed: bool = False) -> int:
         """Work until nothing is left.
@@ -222,7 +226,13 @@ class Scheduler:
         return 2 if left else 1 if failed else 0
 
     def _records(self) -> dict[str, Mapping[str, Any]]:
-        return of_runs(self.store.read(self.agenda.plan.dataset)[0], self.agenda.ids())
+        """Records of the plan's runs; the file is read again only when somebody has written to it."""
+        file = self.store.file(self.agenda.plan.dataset)
+        now = (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None
+        if now != self._known_at:
+            self._known = of_runs(self.store.read(self.agenda.plan.dataset)[0], self.agenda.ids())
+            self._known_at = now
+        return self._known
 
     def _collect(self, again: set[str]) -> None:
         for id, (run, started, begun) in list(self._under_way.items()):
