@@ -28,7 +28,7 @@ def test_what_training_has_met():
     met = MetInTraining(Templates(["en"]))
     assert content_words("A good film about the singing of cowboys") == {"singi", "cowbo"}
     assert met("Cowboys, please.", "Western")
-    assert not met("Pickpockets, please.", "Crime")
+    assert not met("Counterfeiters, please.", "Crime")
     assert met("any western", "Western")
 
 
