@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from recbole_instructrec.data.instructions.wish import Wish
+from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.steering import measures
-from recbole_instructrec.steering.axes import FILTER, MODEL, PLAIN
+from recbole_instructrec.steering.axes import BOUND, FILTER, MODEL, PLAIN, Steering
 from recbole_instructrec.steering.rankers import Bm25, Fixed, Fused, HardFilter, PerfectReader
-from recbole_instructrec.steering.requests import Requests
+from recbole_instructrec.steering.requests import RequestMaker, Requests
 from recbole_instructrec.steering.run import measure
 from tests.support import build_all, make_config, small_items, write_dataset
 
@@ -45,6 +48,15 @@ def test_means_have_standard_errors():
     found = measures.mean(np.array([0.0, 1.0]))
     assert (found["value"], found["n"]) == (0.5, 2)
     assert math.isclose(found["error"], 0.5)
+
+
+def test_errors_are_those_of_wordings_where_these_differ():
+    values, wording = np.array([1.0, 1.0, 0.0, 0.0]), np.array([7, 7, 3, 3])
+    # Two clusters, residuals +-1 in sum: sqrt(2 / 1 * (1 + 1)) / 4.
+    assert measures.mean(values, wording)["error"] == pytest.approx(0.5)
+    assert measures.mean(values)["error"] == pytest.approx(np.sqrt(1 / 12))
+    assert measures.mean(values, np.array([0, 1, 0, 1]))["error"] == pytest.approx(np.sqrt(1 / 12))
+    assert measures.mean(values, np.zeros(4))["error"] == pytest.approx(np.sqrt(1 / 12))  # nothing to tell it by
 
 
 def test_oracles_know_what_was_asked():
@@ -89,3 +101,43 @@ def test_all_axes_of_a_catalogue(tmp_path, genres):
     assert bool(several) == (genres == "several")
     empty = found["control", "an empty request", "NDCG@10 of the target"]
     assert empty[MODEL]["value"] == pytest.approx(empty[PLAIN]["value"])
+
+
+def figures_of(told: str) -> dict[tuple[str, str, str], dict[str, float]]:
+    """Figures of a model that does what it is told without error, that does nothing of it, or the opposite."""
+    rng = np.random.default_rng(7)
+    names = ["Comedy", "Drama", "Horror", "Western"]
+    has = rng.random((60, len(names))) < 0.3
+    has[0], has[1:5] = False, np.eye(len(names), dtype=bool)
+    attributes = SimpleNamespace(names=names, n_main=len(names), matrix=csr_matrix(has.astype(np.float32)))
+    maker = RequestMaker(attributes, rng.integers(1, 60, 80), 2020)
+    scores = rng.normal(size=(80, 60))
+    scores[:, 0] = -np.inf
+    plain = Fixed(scores)
+    model = {"follows": HardFilter(plain, has), "ignores": plain, "opposes": HardFilter(plain, ~has)}[told]
+    rankers = {MODEL: model, PLAIN: plain, FILTER: HardFilter(plain, has), BOUND: PerfectReader(plain, has, len(names))}
+    lines = Steering(rankers, maker, {"en": Templates(["en"])}).run()
+    return {
+        (line.axis, line.wording, line.measure): {name: found["value"] for name, found in line.values.items()}
+        for line in lines
+    }
+
+
+def test_who_follows_who_ignores_and_who_opposes_are_told_apart():
+    share, left, gain = "share in the top 10", "share left in the top 10", "NDCG@10 of the target"
+    ask, avoid = ("ask for an attribute", "held out"), ("avoid an attribute", "held out")
+    follows, ignores, opposes = map(figures_of, ("follows", "ignores", "opposes"))
+    assert follows[*ask, share][MODEL] == 1.0 and follows[*avoid, left][MODEL] == 0.0
+    assert follows[*ask, gain][MODEL] == follows[*ask, gain][FILTER] > ignores[*ask, gain][MODEL] > 0
+    assert ignores[*ask, share][MODEL] == ignores[*ask, share][PLAIN] < 0.6
+    assert opposes[*ask, share][MODEL] == 0.0 and opposes[*avoid, left][MODEL] == 1.0
+    fits = ("a wish with an exception", "held out", "share of the top 10 that fits in full")
+    assert follows[fits][MODEL] == 1.0 > ignores[fits][MODEL] and opposes[fits][MODEL] == 0.0
+    hit = ("ask, then avoid", "held out", "hit in 10 when asked and none when avoided")
+    assert follows[hit][MODEL] > 0 and ignores[hit][MODEL] == opposes[hit][MODEL] == 0.0
+    steps = [("degree", "held out", f"{share}, told: {said}") for said in ("nothing", "a bit more", "more", "only")]
+    assert [follows[step][MODEL] for step in steps[1:]] == [1.0] * 3 and follows[steps[0]][MODEL] < 0.6
+    kept = ("behaviour kept", "held out", "NDCG@10 among the items that have the attribute")
+    assert follows[kept][MODEL] == follows[kept][PLAIN] > 0
+    other = ("control", "another user's request", gain)
+    assert follows[other][MODEL] < follows[*ask, gain][MODEL] and ignores[other][MODEL] == ignores[other][PLAIN]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -75,8 +75,9 @@ class Steering:
             axis()
         return self.lines
 
-    def _add(self, axis: str, wording: str, measure: str, values: dict[str, np.ndarray]) -> None:
-        self.lines.append(Line(axis, wording, measure, {name: measures.mean(found) for name, found in values.items()}))
+    def _add(self, axis: str, wording: str, measure: str, values: dict[str, np.ndarray], requests: Requests) -> None:
+        means = {name: measures.mean(found, requests.wordings) for name, found in values.items()}
+        self.lines.append(Line(axis, wording, measure, means))
 
     def _ndcg(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return measures.ndcg(measures.rank_of(scores, self._target[rows]), K)
@@ -93,8 +94,8 @@ class Steering:
             scores = self.rankers[name](requests)
             shares[name] = measures.share(measures.top(scores, K), attribute, self._has)
             gains[name] = self._ndcg(scores, requests.rows)
-        self._add(axis, wording, share, shares)
-        self._add(axis, wording, f"NDCG@{K} of the target", gains)
+        self._add(axis, wording, share, shares, requests)
+        self._add(axis, wording, f"NDCG@{K} of the target", gains, requests)
 
     def _say(self, kind: str, rows: np.ndarray, values: list[tuple[int, ...]], part: str = "held_out") -> Requests:
         return self.maker.say(kind, rows, values, self.templates["en"], part)
@@ -115,7 +116,7 @@ class Steering:
             for name, ranker in self.rankers.items()
             if name != BOUND
         }
-        self._add("ask for any attribute", "held out", f"share in the top {K}", values)
+        self._add("ask for any attribute", "held out", f"share in the top {K}", values, requests)
 
     def avoid(self) -> None:
         """Avoid what the un-instructed list has most of."""
@@ -137,7 +138,7 @@ class Steering:
             hit = measures.rank_of(ranker(asked), self._target[rows]) <= K
             hit_though_avoided = measures.rank_of(ranker(avoided), self._target[rows]) <= K
             found[name] = (hit & ~hit_though_avoided).astype(float)
-        self._add("ask, then avoid", "held out", f"hit in {K} when asked and none when avoided", found)
+        self._add("ask, then avoid", "held out", f"hit in {K} when asked and none when avoided", found, asked)
 
     def several(self) -> None:
         """Two wishes at once, and wishes with an exception."""
@@ -157,8 +158,8 @@ class Steering:
                 scores = ranker(requests)
                 shares[name] = measures.satisfied(measures.top(scores, K), requests.wishes, self._has)
                 gains[name] = self._ndcg(scores, requests.rows)
-            self._add(said, "held out", f"share of the top {K} that fits in full", shares)
-            self._add(said, "held out", f"NDCG@{K} of the target", gains)
+            self._add(said, "held out", f"share of the top {K} that fits in full", shares, requests)
+            self._add(said, "held out", f"NDCG@{K} of the target", gains, requests)
 
     def degree(self) -> None:
         """A bit more, more, only: the share rises."""
@@ -169,9 +170,9 @@ class Steering:
             requests = self._say(kind, rows, values) if kind else self._every.take(rows)
             lists = measures.top(self.rankers[MODEL](requests), K)
             steps.append(measures.share(lists, attribute, self._has))
-            self._add("degree", "held out", f"share in the top {K}, told: {said}", {MODEL: steps[-1]})
+            self._add("degree", "held out", f"share in the top {K}, told: {said}", {MODEL: steps[-1]}, requests)
         rises = np.all(np.diff(np.stack(steps), axis=0) >= 0, axis=0)
-        self._add("degree", "held out", "rows in which no step falls", {MODEL: rises.astype(float)})
+        self._add("degree", "held out", "rows in which no step falls", {MODEL: rises.astype(float)}, requests)
 
     def paraphrase(self) -> None:
         """The same requests in training words, held-out words, and words other than the attribute's own."""
@@ -216,12 +217,12 @@ class Steering:
         if not len(requests):
             return
         moved = np.roll(np.arange(len(requests)), 1)
-        shuffled = Requests(requests.rows, [requests.texts[i] for i in moved], [requests.wishes[i] for i in moved])
+        shuffled = replace(requests.take(moved), rows=requests.rows)
         empty = Requests(requests.rows, [" "] * len(requests), [Wish()] * len(requests))
         plain = self._ndcg(self.rankers[PLAIN](requests), requests.rows)
         for said, changed in (("another user's request", shuffled), ("an empty request", empty)):
             gains = self._ndcg(self.rankers[MODEL](changed), requests.rows)
-            self._add("control", said, f"NDCG@{K} of the target", {MODEL: gains, PLAIN: plain})
+            self._add("control", said, f"NDCG@{K} of the target", {MODEL: gains, PLAIN: plain}, changed)
 
     def behaviour_kept(self) -> None:
         """Among the items that have the attribute, does the user's taste still count?"""
@@ -234,4 +235,4 @@ class Steering:
             scores = self.rankers[name](requests).copy()
             scores[~self._has[:, attribute].T] = -np.inf
             gains[name] = self._ndcg(scores, requests.rows)
-        self._add("behaviour kept", "held out", f"NDCG@{K} among the items that have the attribute", gains)
+        self._add("behaviour kept", "held out", f"NDCG@{K} among the items that have the attribute", gains, requests)

@@ -46,8 +46,28 @@ def satisfied(lists: np.ndarray, wishes: Sequence[Wish], has: np.ndarray) -> np.
     return result
 
 
-def mean(values: np.ndarray) -> dict[str, float]:
-    """Mean, its standard error, and over how many rows."""
+def mean(values: np.ndarray, groups: np.ndarray | None = None) -> dict[str, float]:
+    """Mean, its standard error, and over how many rows.
+
+    Parameters
+    ----------
+    values : ndarray
+        ``[n]``.
+    groups : ndarray of int, optional
+        Which rows go together, such as those with the same wording, ``[n]``. The error is then that of the mean of
+        clusters (Liang and Zeger, Longitudinal Data Analysis Using Generalized Linear Models, Biometrika 1986), where
+        it is the greater one.
+
+    Returns
+    -------
+    dict
+        ``value``, ``error`` (nan where there are no two rows) and ``n``.
+    """
     n = len(values)
+    value = float(np.mean(values)) if n else float("nan")
     error = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return {"value": float(np.mean(values)) if n else float("nan"), "error": error, "n": n}
+    if n > 1 and groups is not None:
+        sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=values - value)
+        if len(sums) > 1:
+            error = max(error, float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / n))
+    return {"value": value, "error": error, "n": n}

@@ -67,11 +67,15 @@ class Requests:
         One a row.
     wishes : list of Wish
         What each text asks for, as whoever wrote it meant it.
+    wordings : ndarray of int, optional
+        Which wording each text was made from, ``[n]``: those of the same one are read well or badly together. Without
+        it, every text is its own.
     """
 
     rows: np.ndarray
     texts: list[str]
     wishes: list[Wish]
+    wordings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,7 +83,8 @@ class Requests:
     def take(self, keep: np.ndarray) -> Requests:
         """Those at some places."""
         places = np.arange(len(self))[keep]
-        return Requests(self.rows[places], [self.texts[i] for i in places], [self.wishes[i] for i in places])
+        wordings = None if self.wordings is None else self.wordings[places]
+        return Requests(self.rows[places], [self.texts[i] for i in places], [self.wishes[i] for i in places], wordings)
 
 
 class RequestMaker:
@@ -160,11 +165,12 @@ class RequestMaker:
     ) -> Requests:
         """Requests of a kind in the words of a part of the templates, drawn for each row."""
         rng = np.random.default_rng([self._seed, 3])
-        texts = []
+        texts, wordings = [], []
         for value in values:
             options = templates.texts(kind, part, [self.attributes.names[v] for v in value])
-            texts.append(options[rng.integers(len(options))])
-        return Requests(rows, texts, [wish_of(kind, value) for value in values])
+            wordings.append(int(rng.integers(len(options))))
+            texts.append(options[wordings[-1]])
+        return Requests(rows, texts, [wish_of(kind, value) for value in values], np.array(wordings, dtype=int))
 
     def paraphrase(self, rows: np.ndarray, values: Sequence[tuple[int, ...]]) -> tuple[Requests, np.ndarray]:
         """Requests that do not use the attribute's own word, where there are such wordings.
@@ -184,4 +190,5 @@ class RequestMaker:
                 places.append(place)
                 texts.append(options[int(pick * len(options))])
         kept = np.array(places, dtype=int)
-        return Requests(rows[kept], texts, [Wish(values[place][:1]) for place in places]), kept
+        wordings = np.unique(np.array(texts, dtype=str), return_inverse=True)[1]
+        return Requests(rows[kept], texts, [Wish(values[place][:1]) for place in places], wordings), kept
