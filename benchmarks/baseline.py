@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.common import RESULTS, build, record, recorded, start
+from recbole_instructrec.leaderboard.resuming import Resumable
 
 
 def name_of(dropout: float, seed: int) -> str:
@@ -31,11 +32,11 @@ def main() -> None:
     dropout = {"hidden_dropout_prob": args.dropout, "attn_dropout_prob": args.dropout}
     side = build("SASRec", args.seed, epochs=args.epochs, **dropout)
     trainer = side["trainer"]
-    trainer.saved_model_file = str(Path(args.state) / f"{name}.pth")
-    state_file = Path(args.state) / f"{name}.state"
-    if state_file.is_file():
-        go_on(side, torch.load(state_file, weights_only=True))
-        print(f"{name} goes on with epoch {trainer.start_epoch}", flush=True)
+    folder = Path(args.state) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = Resumable(trainer, side["train"], folder)
+    if begun := kept.go_on():
+        print(f"{name} goes on with epoch {begun}", flush=True)
 
     train_epoch, valid_epoch = trainer._train_epoch, trainer._valid_epoch
     spent: dict[str, Any] = {}
@@ -59,40 +60,11 @@ def main() -> None:
         print(f"{name} epoch {spent['epoch']}: valid NDCG@10 {score:.4f}, {seconds['train_seconds']} s", flush=True)
         return score, result
 
-    def after_epoch(epoch: int, score: float) -> None:
-        """Called by RecBole when the counters of early stopping are up to date."""
-        temporary = state_file.with_suffix(".new")
-        torch.save(
-            {
-                "epoch": epoch,
-                "cur_step": trainer.cur_step,
-                "best_valid_score": float(trainer.best_valid_score),
-                "best_valid_result": plain(trainer.best_valid_result),
-                "model": trainer.model.state_dict(),
-                "optimizer": trainer.optimizer.state_dict(),
-                "random_state": torch.get_rng_state(),
-                "loader_state": side["train"].generator.get_state(),
-            },
-            temporary,
-        )
-        temporary.replace(state_file)
-
     trainer._train_epoch, trainer._valid_epoch = train, validate
-    trainer.fit(side["train"], side["valid"], verbose=False, callback_fn=after_epoch)
+    trainer.fit(side["train"], side["valid"], verbose=False, callback_fn=lambda epoch, score: kept.keep(epoch))
     trainer._valid_epoch = valid_epoch
     finish(name, side)
-
-
-def go_on(side: dict[str, Any], state: dict[str, Any]) -> None:
-    """Put model, optimizer, counters and random numbers where a stopped run left them."""
-    trainer = side["trainer"]
-    trainer.start_epoch = state["epoch"] + 1
-    trainer.cur_step = state["cur_step"]
-    trainer.best_valid_score, trainer.best_valid_result = state["best_valid_score"], state["best_valid_result"]
-    trainer.model.load_state_dict(state["model"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random_state"])
-    side["train"].generator.set_state(state["loader_state"])
+    kept.forget()
 
 
 def finish(name: str, side: dict[str, Any]) -> None:

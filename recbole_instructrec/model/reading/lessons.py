@@ -8,14 +8,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from recbole_instructrec.data.instructions.wish import KINDS, Wish, wish_of
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.model.intent import Wishes, intent_loss
-from recbole_instructrec.model.reading.reader import IntentReader
+from recbole_instructrec.model.reading.reader import IntentReader, side_by_side
 
 # Shares of the kinds of requests that the reader is trained on; those that are hard to read more often.
 _SHARES = {
@@ -139,9 +138,7 @@ class KeptStates:
 
     def of(self, batch: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As :class:`States` says; no loss."""
-        padded = pad_sequence([self._states[i].float() for i in batch], batch_first=True)
-        mask = torch.arange(padded.shape[1]) < torch.from_numpy(self.length[batch]).unsqueeze(1)
-        return padded, mask, torch.zeros(())
+        return *side_by_side([self._states[i] for i in batch]), torch.zeros(())
 
 
 def make_requests(

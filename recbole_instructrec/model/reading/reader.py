@@ -120,10 +120,27 @@ class IntentReader(nn.Module):
 
     def read(self, states: Sequence[torch.Tensor], names: torch.Tensor) -> tuple[Intent, torch.Tensor]:
         """As :meth:`forward`, of texts of any number of tokens, ``[n_tokens, 2 * size]`` each."""
-        device = self.for_degree.device
-        padded = pad_sequence([state.float() for state in states], batch_first=True).to(device)
-        length = torch.tensor([len(state) for state in states], device=device)
-        return self(padded, torch.arange(padded.shape[1], device=device) < length.unsqueeze(1), names)
+        padded, mask = side_by_side(states)
+        return self(padded.to(self.for_degree.device), mask.to(self.for_degree.device), names)
+
+
+def side_by_side(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """States of several texts in one tensor.
+
+    Parameters
+    ----------
+    states : sequence of Tensor
+        ``[n_tokens, size]`` each.
+
+    Returns
+    -------
+    tuple
+        The states, zero behind the last token of each text, ``[n, most tokens, size]``, and where there are tokens,
+        ``[n, most tokens]``.
+    """
+    padded = pad_sequence([state.float() for state in states], batch_first=True)
+    length = torch.tensor([len(state) for state in states])
+    return padded, torch.arange(padded.shape[1]) < length.unsqueeze(1)
 
 
 def vectors_of_names(names: Sequence[str], encode: TextVectors) -> torch.Tensor:
