@@ -93,6 +93,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "n_heads": (_number(1), "a number of at least 1"),
     "temperature": (lambda v: _number(0)(v) and v > 0, "a number above 0"),
     "intent_weight": (_number(0), "a number of at least 0"),
+    "loss_items": (_count(0), "a whole number of at least 0"),
     "loss_chunk": (_number(0), "a number of at least 0"),
     "warmup_steps": (_number(0), "a number of at least 0"),
     "accumulate_batches": (_number(1), "a number of at least 1"),

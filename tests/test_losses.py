@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from recbole_instructrec.model import losses
 from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
+from recbole_instructrec.model.sampled import SampledCatalogue
 
 
 def example(n=23, n_items=31, size=6, n_seen=5, seed=0):
@@ -74,3 +75,48 @@ def test_no_seen_and_no_instructions():
     torch.testing.assert_close(
         loss.double(), F.cross_entropy(parts.hidden @ parts.table.T + parts.bias, target), rtol=1e-6, atol=1e-6
     )
+
+
+def test_sampled_softmax_over_everything_is_the_whole_one():
+    parts, target, first = example()
+    counts = torch.bincount(target, minlength=31).numpy()
+    wanted_of = [parts.hidden, parts.table, parts.bias, parts.extra, parts.repeat]
+    expected = dense_loss(parts, target)
+    wanted = torch.autograd.grad(expected, wanted_of)
+    part, place, first, own = SampledCatalogue(counts, 3000)(parts, target, first)
+    assert part.table.shape == parts.table.shape
+    found = softmax_cross_entropy(part, place, first, 7, own)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+    for ours, theirs in zip(torch.autograd.grad(found, wanted_of), wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_sampled_softmax_estimates_the_sum_over_the_catalogue():
+    parts, target, first = example(n=9)
+    parts = Scores(*(part.detach() for part in parts))
+    counts = torch.randint(0, 9, (31,), generator=torch.Generator().manual_seed(1))
+    counts[0] = 0
+    sampled, whole = SampledCatalogue(counts.numpy(), 4), all_scores(parts)[0].exp().sum()
+    sums, sizes = [], []
+    for _ in range(4000):
+        target[1:] = torch.multinomial(counts.double(), 8, replacement=True)
+        part, place, _, own = sampled(parts, target, first)
+        logits = all_scores(part)[0]
+        logits[place[0]] += own[0]
+        sums.append(logits.exp().sum())
+        sizes.append(len(part.table))
+    found = torch.stack(sums)
+    assert max(sizes) <= 1 + 9 + 4
+    assert abs(found.mean() - whole) < 4 * found.std() / len(sums) ** 0.5
+    assert found.std() / whole > 0.05  # which is more than nothing to be mistaken about
+
+
+def test_sampled_softmax_keeps_what_was_seen_apart():
+    parts, target, first = example()
+    part, place, kept, _ = SampledCatalogue(torch.ones(31).numpy(), 2)(parts, target, first)
+    torch.testing.assert_close(part.table[place], parts.table[target])
+    assert ((part.seen > 0) | (kept == 0)).all() and 0 < kept.sum() < first.sum()
+    torch.testing.assert_close(part.table[part.seen[kept > 0]], parts.table[parts.seen[kept > 0]])
+    loss = softmax_cross_entropy(part, place, kept, 0)
+    loss.backward()
+    assert torch.isfinite(loss) and parts.repeat.grad != 0

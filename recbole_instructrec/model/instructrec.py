@@ -39,6 +39,7 @@ from recbole_instructrec.model.items import ItemTable, whitened_modalities
 from recbole_instructrec.model.kept import Kept
 from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
 from recbole_instructrec.model.reading.read_intents import ReadIntents
+from recbole_instructrec.model.sampled import SampledCatalogue
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.pretrained import Catalogue, Pretrained, projections_of_weights_to_come
 
@@ -67,6 +68,8 @@ class InstructRec(Hearing):
         size = config["hidden_size"]
         self.encoder_length = encoder_length(config)
         self.loss_chunk = config["loss_chunk"]
+        drawn = config["loss_items"]
+        self.sampled = SampledCatalogue(dataset.target_counts(), drawn) if drawn else None
         self.intent_weight = config["intent_weight"]
 
         text_encoder = self._text_encoder(config, dataset)
@@ -293,7 +296,10 @@ class InstructRec(Hearing):
         )
         scores = self.scores(state, directions, said, context, seen)
         first = self._first_seen(scores.seen, torch.cat([earlier, items], dim=1), row)
-        loss = softmax_cross_entropy(scores, target, first, self.loss_chunk)
+        own = None
+        if self.sampled is not None:
+            scores, target, first, own = self.sampled(scores, target, first)
+        loss = softmax_cross_entropy(scores, target, first, self.loss_chunk, own)
         if isinstance(self.intent, SentenceIntent) and said.intent is not None:
             loss = loss + self.intent_weight * intent_loss(said.intent, self._known(said.numbers))
         penalty = self.transformer.penalty() if self.transformer is not None else None

@@ -73,7 +73,12 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, target: torch.Tensor, first_seen: torch.Tensor, chunk: int, *parts: torch.Tensor
+        ctx: Any,
+        target: torch.Tensor,
+        first_seen: torch.Tensor,
+        own: torch.Tensor | None,
+        chunk: int,
+        *parts: torch.Tensor,
     ) -> torch.Tensor:
         scores = Scores(*parts)
         n = len(target)
@@ -84,6 +89,8 @@ class _CrossEntropy(torch.autograd.Function):
             part = scores._replace(hidden=scores.hidden[rows], extra_row=scores.extra_row[rows], seen=scores.seen[rows])
             logits = all_scores(part)
             wanted = target[rows, None]
+            if own is not None:
+                logits.scatter_add_(1, wanted, own[rows, None])
             highest = logits.amax(1, keepdim=True)
             loss -= (logits.gather(1, wanted) - highest).sum(dtype=torch.float32)
             share = logits.sub_(highest).exp_()
@@ -107,10 +114,12 @@ class _CrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *outer: torch.Tensor) -> Any:
         hidden, table, bias, extra, repeat = (grad * outer[0] for grad in ctx.saved_tensors)
-        return None, None, None, hidden, table, bias, extra, None, None, repeat
+        return None, None, None, None, hidden, table, bias, extra, None, None, repeat
 
 
-def softmax_cross_entropy(scores: Scores, target: torch.Tensor, first_seen: torch.Tensor, chunk: int) -> torch.Tensor:
+def softmax_cross_entropy(
+    scores: Scores, target: torch.Tensor, first_seen: torch.Tensor, chunk: int, own: torch.Tensor | None = None
+) -> torch.Tensor:
     """Mean cross-entropy of the targets, never holding more than ``chunk x n_items`` scores.
 
     Parameters
@@ -124,10 +133,12 @@ def softmax_cross_entropy(scores: Scores, target: torch.Tensor, first_seen: torc
         its row and not padding, else 0.0; ``[n, n_seen]``.
     chunk : int
         Rows at a time, 0 for all.
+    own : Tensor, optional
+        Added to the score of each row's target, ``[n]``.
 
     Returns
     -------
     Tensor
         Scalar.
     """
-    return _CrossEntropy.apply(target, first_seen, chunk or max(1, len(target)), *scores)
+    return _CrossEntropy.apply(target, first_seen, own, chunk or max(1, len(target)), *scores)
