@@ -13,7 +13,7 @@ from tests.support import build_all, build_data, make_config, small_interactions
 
 NAMES = [
     "", "The Matrix", "Matrix, The", "It", "It", "Toy Story", "Toy Story 2", "千と千尋の神隠し",
-    "The War", "Anything Else", "恐怖",
+    "The War", "Anything Else", "恐怖", "We're the Millers", "Café Société",
 ]  # fmt: skip
 TEXTS = [
     "",
@@ -27,6 +27,8 @@ TEXTS = [
     "The War. 1994. Drama",
     "Anything Else. 2003",
     "恐怖. 1999",
+    "We're the Millers. 2013",
+    "Café Société. 2016",
 ]
 
 
@@ -44,6 +46,7 @@ TEXTS = [
         ("", []),
         ("no horror and nothing from the War movies, anything else is fine", []),
         ("不要恐怖片", []),
+        ("were the millers, WE’RE THE MILLERS, 'cafe societe'", [11, 12]),
         ("The War (1994) and Anything Else (2003), 恐怖 1999", [8, 9, 10]),
     ],
 )

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recbole_instructrec.data.words import words_of
+from recbole_instructrec.data.words import ARTICLES, COMMON, plain, words_of
 
-_ARTICLES = {"the", "a", "an", "la", "le", "les", "il", "el", "der", "die", "das"}
-
-# "It", "The Other", "Anything Else" are words of the language: such titles count only beside their year.
-_COMMON = _ARTICLES | set(
-    """
-    i me my you your he him his she her it its we us our they them their this that these those who what which
-    where when why how all any anything anyone every everything everyone some something someone nothing no none
-    one other others else another same first last next only and or but if so as at by for from in into of off on
-    out over to up with without about after before is are was were be been do does did have has had can could
-    will would should not more most much many very too here there now then good bad new old big little
-    """.split()  # noqa: SIM905
-)
 _FEWEST_WORDS, _FEWEST_CHARACTERS = 2, 3
 
 
@@ -33,21 +21,23 @@ class ItemMentions:
 
     Notes
     -----
-    The longest title wins where several fit. A title that several items have, or
-    that has less than two telling words (three characters of a script without
-    spaces), counts only where the item's year follows it.
+    Capitals, accents and apostrophes do not matter. The longest title wins where
+    several fit. A title that several items have, or that has less than two
+    telling words (three characters of a script without spaces), counts only
+    where the item's year follows it.
     """
 
     def __init__(self, names: Sequence[str], texts: Sequence[str]) -> None:
         self._items: dict[tuple[str, ...], list[int]] = {}
         self._years: list[set[str]] = [set() for _ in names]
+        self._tells = [_tells(words_of(name)) for name in names]  # "We're" tells, "were" does not
         for item, (name, text) in enumerate(zip(names, texts, strict=True)):
-            title = words_of(name)
-            if title and title[-1] in _ARTICLES:  # "Matrix, The"
+            title = words_of(plain(name))
+            if title and title[-1] in ARTICLES:  # "Matrix, The"
                 title = [title[-1], *title[:-1]]
             if title:
                 self._items.setdefault(tuple(title), []).append(item)
-                self._years[item] = {word for word in words_of(text) if len(word) == 4 and word.isdigit()}
+                self._years[item] = {word for word in words_of(plain(text)) if len(word) == 4 and word.isdigit()}
         self._longest = max(map(len, self._items), default=0)
 
     def find(self, text: str) -> list[int]:
@@ -63,7 +53,7 @@ class ItemMentions:
         list of int
             Item ids.
         """
-        words, found, place = words_of(text), [], 0
+        words, found, place = words_of(plain(text)), [], 0
         while place < len(words):
             for length in range(min(self._longest, len(words) - place), 0, -1):
                 following = words[place + length] if place + length < len(words) else ""
@@ -81,11 +71,11 @@ class ItemMentions:
         of_the_year = [item for item in items if following in self._years[item]]
         if of_the_year:
             return of_the_year[0]
-        return items[0] if len(items) == 1 and _tells(title) else 0
+        return items[0] if len(items) == 1 and self._tells[items[0]] else 0
 
 
-def _tells(title: tuple[str, ...]) -> bool:
+def _tells(title: list[str]) -> bool:
     """Whether the words of a title alone say that the item is meant."""
     characters = sum(len(word) == 1 and ord(word) > 0x2E7F for word in title)
-    words = sum(word not in _COMMON for word in title) - characters
+    words = sum(word not in COMMON for word in title) - characters
     return words >= _FEWEST_WORDS or characters >= _FEWEST_CHARACTERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # Characters of scripts that do not put spaces between words.
 _DENSE = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -13,6 +14,24 @@ _WORD = re.compile(rf"[{_DENSE}]|(?:(?![{_DENSE}])[\w'-])+")
 #: Control characters, and halves of surrogate pairs.
 _ILLEGIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
+_ACCENTS = re.compile(r"[\u0300-\u036f]")
+_APOSTROPHES = re.compile(r"['’‘ʼ`´]")
+_OTHER_PUNCTUATION = re.compile(r"[^\w\s]|_")
+
+#: Articles that titles begin with, or end with after a comma.
+ARTICLES = {"the", "a", "an", "la", "le", "les", "il", "el", "der", "die", "das"}
+
+#: Words of any sentence: a title made of them ("It", "The Other", "Anything Else") does not stand out in one.
+COMMON = ARTICLES | set(
+    """
+    i me my you your he him his she her it its we us our they them their this that these those who what which
+    where when why how all any anything anyone every everything everyone some something someone nothing no none
+    one other others else another same first last next only and or but if so as at by for from in into of off on
+    out over to up with without about after before is are was were be been do does did have has had can could
+    will would should not more most much many very too here there now then good bad new old big little
+    """.split()  # noqa: SIM905
+)
+
 
 def legible(text: str) -> str:
     """A text with single spaces and without control characters and lone surrogates, which tokenizers fail on."""
@@ -22,6 +41,17 @@ def legible(text: str) -> str:
 def words_of(text: str) -> list[str]:
     """Lower-case words of a text; Chinese and Japanese characters one by one."""
     return _WORD.findall(text.lower())
+
+
+def plain(text: str) -> str:
+    """A text without what people leave out when they type a title: capitals, accents and apostrophes."""
+    text = _APOSTROPHES.sub("", text.casefold())
+    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
+
+
+def plain_words(text: str) -> list[str]:
+    """Words of a text as :func:`plain` leaves it; other punctuation, hyphens too, parts words."""
+    return words_of(_OTHER_PUNCTUATION.sub(" ", plain(text.replace("&", " and "))))
 
 
 def spans_of(text: str) -> list[tuple[int, int]]:

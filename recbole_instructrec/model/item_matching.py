@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import defaultdict
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from recbole_instructrec.data.words import words_of
+from recbole_instructrec.data.words import plain_words
 
-_ACCENTS = re.compile(r"[\u0300-\u036f]")
-_APOSTROPHES = re.compile(r"['’‘ʼ`´]")
-_OTHER_PUNCTUATION = re.compile(r"[^\w\s]|_")
 _YEAR = re.compile(r"\b(?:18|19|20)\d\d\b")
 _YEAR_AFTER_NAME = re.compile(r"\s\(((?:18|19|20)\d\d)\)\s*$")
 
@@ -70,13 +66,6 @@ class _Item(NamedTuple):
     key: tuple[str, ...]
     words: frozenset[str]
     years: frozenset[int]
-
-
-def plain_words(text: str) -> list[str]:
-    """Words of a text without accents and punctuation, lower case."""
-    text = _APOSTROPHES.sub("", text.casefold()).replace("&", " and ")
-    text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
-    return words_of(_OTHER_PUNCTUATION.sub(" ", text))
 
 
 def _described(name: str, others: str) -> _Item:
