@@ -158,7 +158,7 @@ def convert(dataset: str, source: Path, output: Path) -> int:
     """
     import logging
 
-    logging.basicConfig(format="%(message)s")
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
     if not source.is_dir():
         raise ConversionError(f"--source: there is no folder {source}.")
     counts = importlib.import_module(f"recbole_instructrec.data.converters.{dataset}").convert(source, output)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 from pathlib import Path
 
 import pytest
 from recbole.config import Config
 
+from recbole_instructrec import cli
 from recbole_instructrec.data.converters import clinc150, redial
 from recbole_instructrec.data.converters.atomic import ConversionError, write_atomic_file
 from recbole_instructrec.data.dataset import INSTRUCTION
@@ -123,6 +126,12 @@ def test_redial_target_must_be_suggested_liked_and_named_first_by_the_other(tmp_
         (OTHER, "Silent River is great", "The Silent River (1990)"),
         (SEEKER, "like fast and furious", "Fast & Furious (2009)"),
         (SEEKER, "something like Jaws", "Jaws (1975)"),
+        (SEEKER, "my parents loved schindlers list", "Schindler's List (1993)"),
+        (OTHER, "Schindler’s List?", "Schindlers List (1993)"),
+        (SEEKER, "amelie was sweet", "Amélie (2001)"),
+        (SEEKER, "i love alien", "Alien (1979)"),
+        (OTHER, "ALIEN!", "Alien (1979)"),
+        (SEEKER, "It scared me", "It (2017)"),
     ],
 )
 def test_redial_target_named_in_words_by_either_side_is_left_out(tmp_path, who, words, name):
@@ -133,10 +142,20 @@ def test_redial_target_named_in_words_by_either_side_is_left_out(tmp_path, who, 
 
 
 def test_redial_short_titles_are_not_found_in_any_sentence(tmp_path):
-    talk = [(SEEKER, "is it good? what is up"), (OTHER, "@5")]
-    line = dialogue(1, talk, suggested=["5"], liked=["5"], names={"5": "It (2017)"})
+    talk = [(SEEKER, "is it good? what is up, i saw it"), (OTHER, "@5 or @6 or @7")]
+    names = {"5": "It (2017)", "6": "Up (2009)", "7": "Saw (2004)"}
+    line = dialogue(1, talk, suggested=["5", "6", "7"], liked=["5", "6", "7"], names=names)
     redial.convert(write_redial(tmp_path / "raw", [line, *(filler(n) for n in range(200, 210))]), tmp_path)
-    assert [row["item_id"] for row in rows_of(tmp_path, "train") if row["user_id"] == str(SEEKER)] == ["5"]
+    assert [row["item_id"] for row in rows_of(tmp_path, "train") if row["user_id"] == str(SEEKER)] == ["5", "6", "7"]
+
+
+def test_redial_a_film_liked_again_keeps_its_place(tmp_path):
+    lines = [
+        dialogue(1, [(SEEKER, "@1 and @2"), (OTHER, "@3")], liked=["1", "2", "3"]),
+        dialogue(2, [(SEEKER, "@1 again"), (OTHER, "@4")], suggested=["4"], liked=["1", "4"]),
+    ]
+    redial.convert(write_redial(tmp_path / "raw", [*lines, *(filler(n) for n in range(200, 210))]), tmp_path)
+    assert rows_of(tmp_path, "train")[0]["item_id_list"] == "1 2 3"
 
 
 def test_redial_parts_follow_time_and_dialogues_stay_whole(tmp_path):
@@ -159,7 +178,10 @@ def test_redial_the_others_answers_serve_where_the_seeker_gave_none(tmp_path):
     ("line", "message"),
     [
         ('{"conversationId": "1", "mess', "line 2: not JSON"),
+        ("[" * 100_000, "line 2: not JSON: nested more than 100 deep: line 1 column 101"),
         ({"conversationId": "x"}, "line 2: field conversationId"),
+        ({"conversationId": "²"}, "line 2: field conversationId"),
+        ({"conversationId": "9" * 5000}, "line 2: field conversationId"),
         ({"conversationId": "1", "initiatorWorkerId": "me"}, "line 2: field initiatorWorkerId"),
         (dialogue(1, []) | {"messages": {}}, "line 2: field messages"),
         (dialogue(1, []) | {"messages": [{"text": 1}]}, r"line 2: field messages\[0\].text"),
@@ -179,6 +201,74 @@ def test_redial_broken_lines_are_counted_and_named(tmp_path, caplog, line, messa
         redial.convert(source, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (['5,"Lost (1990),1', "6,Next (1991),2"], "line 3: unexpected end of data"),
+        (['5,"Lost (1990),1', '6,"Next (1991)",2'], "line 3: ',' expected after '\"'"),
+        (['5,"Lost (1990),1', '6,Next (1991)",2'], "line 3: a cell goes on in the next line"),
+        (["5,Kept (1990),1", "6," + "x" * 131_073], "line 4: field larger than field limit"),
+    ],
+)
+def test_redial_damaged_list_of_films(tmp_path, monkeypatch, capsys, rows, message):
+    source = write_redial(tmp_path / "raw", [filler(n) for n in range(200, 220)], rows)
+    monkeypatch.setattr(sys, "argv", ["instructrec", "convert", "redial", f"--source={source}", f"--output={tmp_path}"])
+    assert cli.main() == 1
+    said = capsys.readouterr().err
+    assert f"error: movies_with_mentions.csv, {message}" in said and "not closed" in said and "Traceback" not in said
+
+
+def test_redial_films_without_a_number_or_a_name_are_counted(tmp_path, caplog):
+    line = filler(200)
+    line["movieMentions"] |= {"²": "Square (2000)", "5": None}
+    source = write_redial(
+        tmp_path / "raw", [line, *(filler(n) for n in range(201, 220))], ["²,Square (2000),1", "6,,1"]
+    )
+    assert redial.convert(source, tmp_path)["items"] == 2
+    assert "2 films of the list have no number or no name (such as movies_with_mentions.csv, line 3)" in caplog.text
+    assert "2 films of dialogues have no number or no name (such as dialogue 200, film ²)" in caplog.text
+
+
+def test_redial_details_of_another_form_are_counted(tmp_path, caplog):
+    source = write_redial(tmp_path / "raw", [filler(n) for n in range(200, 220)])
+    details = {
+        "1": {"genre": "comedy", "director": ["A B", "C"], "star": [1], "plot": ["none"]},
+        "900": {"genre": ["war"], "star": None, "plot": "They fight."},
+        "5": "Drama",
+    }
+    (source / "id2info.json").write_text(json.dumps(details))
+    redial.convert(source, tmp_path)
+    items = (tmp_path / "redial" / "redial.item").read_text().splitlines()[1:]
+    assert items == ["1\tGood, Bad\t1966\t\tA-B C\t\t", "900\tFilm 900\t1990\twar\t\t\tThey fight."]
+    for said in (
+        "2 genres, directors or stars of a film are no list of names: left out (such as id2info.json, film 1",
+        "1 plots are no text: left out (such as id2info.json, film 1, field plot)",
+        "1 films have details that are no object: left out (such as id2info.json, film 5)",
+    ):
+        assert said in caplog.text
+
+
+def test_redial_says_what_was_read(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    numbered = [filler(200) | {"conversationId": 200}, filler(200) | {"conversationId": "0200"}]
+    source = write_redial(tmp_path / "raw", [*(filler(n) for n in range(200, 220)), *numbered])
+    (source / "b.jsonl").write_text("".join(json.dumps(filler(n)) + "\n" for n in (219, 220)))
+    assert redial.convert(source, tmp_path)["dialogues"] == 21
+    assert "a.jsonl: 22 dialogues, 2 of them duplicates\n" in caplog.text
+    assert "b.jsonl: 2 dialogues, 1 of them duplicates\n" in caplog.text
+    assert f"train_data.jsonl, the official training file, is not in {source}" in caplog.text
+    caplog.clear()
+    (source / "b.jsonl").rename(source / "train_data.jsonl")
+    redial.convert(source, tmp_path)
+    assert "train_data.jsonl: 2 dialogues" in caplog.text and "official training file" not in caplog.text
+
+
+def test_redial_texts_that_cannot_be_written_are_written_without_what_is_at_fault(tmp_path):
+    line = dialogue(1, [(SEEKER, "half \ud83d a\x00 smile"), (OTHER, "@3")], suggested=["3"], liked=["3"])
+    redial.convert(write_redial(tmp_path / "raw", [line, *(filler(n) for n in range(200, 210))]), tmp_path)
+    assert rows_of(tmp_path, "train")[0]["text"] == "half a smile"
+
+
 def test_redial_missing_files(tmp_path):
     with pytest.raises(ConversionError, match=r"no \*.jsonl"):
         redial.convert(tmp_path, tmp_path / "out")
@@ -194,6 +284,9 @@ def test_redial_missing_files(tmp_path):
         redial.convert(tmp_path, tmp_path / "out")
     (tmp_path / "id2info.json").write_text('{"1": ')
     with pytest.raises(ConversionError, match=r"id2info\.json: not JSON: .*line 1"):
+        redial.convert(tmp_path, tmp_path / "out")
+    (tmp_path / "id2info.json").write_text('{"]]":\n' + "[" * 100_000)
+    with pytest.raises(ConversionError, match=r"id2info\.json: .*nested more than 100 deep: line 2 column 100"):
         redial.convert(tmp_path, tmp_path / "out")
 
 
@@ -230,11 +323,27 @@ def test_clinc150_keeps_the_official_split(tmp_path):
         ({"val": []}, "field val: a list"),
         ({"train": [["only text"]]}, "field train, entry 0"),
         ({"oos_test": [["a", "oos"], ["", "oos"]]}, "field oos_test, entry 1"),
+        ({"oos_test": [["a", "oos"], ["b", "balance"]]}, "field oos_test, entry 1: oos is expected, not 'balance'"),
+        ({"test": [["a", "oos"]]}, "field test, entry 0: an intent of domains.json is expected, not 'oos'"),
+        ({"train": [["a", "balance"], ["b", "ballance"]]}, "field train, entry 1: an intent of domains.json"),
     ],
 )
 def test_clinc150_damaged_files(tmp_path, change, message):
     with pytest.raises(ConversionError, match=message):
         clinc150.convert(write_clinc(tmp_path / "raw", **change), tmp_path)
+    assert not (tmp_path / "clinc150").exists()
+
+
+def test_clinc150_without_domains_the_training_list_says_which_intents_there_are(tmp_path, caplog):
+    source = write_clinc(tmp_path / "raw")
+    (source / "domains.json").unlink()
+    clinc150.convert(source, tmp_path)
+    assert "domains.json is missing" in caplog.text
+    assert "balance\tbalance\t" in (tmp_path / "clinc150" / "clinc150.item").read_text().splitlines()
+    write_clinc(tmp_path / "raw", val=[["a", "ballance"]])
+    (source / "domains.json").unlink()
+    with pytest.raises(ConversionError, match="field val, entry 0: an intent of the training list is expected"):
+        clinc150.convert(source, tmp_path)
 
 
 def test_clinc150_truncated_or_missing(tmp_path):

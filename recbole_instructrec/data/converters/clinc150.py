@@ -12,6 +12,7 @@ Prediction, EMNLP 2019 (https://github.com/clinc/oos-eval).
 
 from __future__ import annotations
 
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def convert(source: Path, output: Path, name: str = "clinc150") -> dict[str, int
     Parameters
     ----------
     source : Path
-        Folder with ``data_full.json`` and ``domains.json``.
+        Folder with ``data_full.json`` and ``domains.json`` (optional: the intents of each domain).
     output : Path
         Data folder; ``output/name`` is written.
     name : str
@@ -41,21 +42,19 @@ def convert(source: Path, output: Path, name: str = "clinc150") -> dict[str, int
     Raises
     ------
     ConversionError
-        When a file is missing or damaged; names the list, the entry and the field.
+        When a file is missing or damaged, or a label does not fit its list; names the list, the entry and the field.
     """
-    data, domains = read_json_object(source / "data_full.json"), read_json_object(source / "domains.json")
-    domain = {}
-    for title, actions in domains.items():
-        if not isinstance(actions, list) or not all(isinstance(action, str) for action in actions):
-            raise ConversionError(f"domains.json, field {title}: a list of intents is expected.")
-        domain.update(dict.fromkeys(actions, title))
+    data = read_json_object(source / "data_full.json")
+    domain = _domains(source / "domains.json")
+    pairs = {title: _pairs(data, title) for lists in _PARTS.values() for title in lists}
+    _check_labels(pairs, domain)
     folder = output / name
     requests: list[tuple[str, str]] = []
     seen: dict[str, None] = {}
     counts: dict[str, int] = {}
     for part, lists in _PARTS.items():
         rows = []
-        for text, action in (pair for title in lists for pair in _pairs(data, title)):
+        for text, action in (pair for title in lists for pair in pairs[title]):
             number = str(len(requests) + 1)
             requests.append((number, text))
             seen.setdefault(action)
@@ -72,6 +71,33 @@ def convert(source: Path, output: Path, name: str = "clinc150") -> dict[str, int
     )
     write_atomic_file(folder / f"{name}.inst", ("instruction_id:token", "instruction:token_seq"), requests)
     return counts
+
+
+def _domains(file: Path) -> dict[str, str]:
+    """The domain of each intent; empty where there is no file."""
+    if not file.is_file():
+        getLogger().warning(f"{file.name} is missing: domains stay empty, and intents are those of the training list.")
+        return {}
+    domain: dict[str, str] = {}
+    for title, actions in read_json_object(file).items():
+        if not isinstance(actions, list) or not all(isinstance(action, str) for action in actions):
+            raise ConversionError(f"{file.name}, field {title}: a list of intents is expected.")
+        domain.update(dict.fromkeys(actions, title))
+    return domain
+
+
+def _check_labels(pairs: dict[str, list[tuple[str, str]]], domain: dict[str, str]) -> None:
+    """A misspelt intent would become an item, and one in the wrong list an error of measurement."""
+    intents = (set(domain) or {action for _, action in pairs["train"]}) - {OUT_OF_SCOPE}
+    known = "an intent of domains.json" if domain else "an intent of the training list"
+    for title, labelled in pairs.items():
+        outside = title.startswith(OUT_OF_SCOPE)
+        for number, (_, action) in enumerate(labelled):
+            if action not in ({OUT_OF_SCOPE} if outside else intents):
+                raise ConversionError(
+                    f"data_full.json, field {title}, entry {number}: {OUT_OF_SCOPE if outside else known} is expected, "
+                    f"not {action!r}. Correct the entry, or take the official file again."
+                )
 
 
 def _pairs(data: dict[str, Any], title: str) -> list[tuple[str, str]]:

@@ -3,8 +3,9 @@
 Each example is one recommendation that was taken up. The *user* is the seeker,
 the *instruction* is everything that the seeker had said in that dialogue before
 the film was first named, the *history* is what the seeker had liked in earlier
-dialogues and named as liked in this one before that message, and the *target*
-is a film that the other side named first and that was suggested and liked.
+dialogues and named as liked in this one before that message, in the order in
+which it was first named, and the *target* is a film that the other side named
+first and that was suggested and liked.
 Nothing of the message that first names the target, and nothing after it, is
 part of an example; a target that either side had named in words, without its
 number, is left out. Whether a film was liked stands in the questionnaire that
@@ -22,22 +23,29 @@ Li et al., Towards Deep Conversational Recommendations, NeurIPS 2018
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_instructrec.data.converters.atomic import ConversionError, read_json_object, write_atomic_file
+from recbole_instructrec.data.converters.atomic import ConversionError, parse_json, read_json_object, write_atomic_file
+from recbole_instructrec.data.words import COMMON, plain_words
 
-_MENTION = re.compile(r"@(\d+)")
+_MENTION = re.compile(r"@([0-9]+)")
+_NUMBER = re.compile(r"[0-9]{1,18}")  # "²" is a digit for str.isdigit, but no number
 _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
 
 #: Share of the dialogues, in their order of time, that end training and validation.
 _PARTS = (("train", 0.8), ("valid", 0.9), ("test", 1.0))
+
+#: Official name of the file with most of the dialogues.
+_TRAINING = "train_data.jsonl"
+
+#: Words of any talk about films: "It" and "Saw" are titles only where they are written as such.
+_TALK = COMMON | {"saw"}
 
 
 @dataclass
@@ -51,7 +59,7 @@ class Example:
     target : str
         The film that was recommended and liked.
     history : list of str
-        Films, the latest last.
+        Films, in the order in which they were first named; one that is liked again keeps its place.
     said : list of str
         What the seeker had said in this dialogue, a message each.
     """
@@ -155,6 +163,8 @@ def convert(source: Path, output: Path, name: str = "redial", history_length: in
 def read_dialogues(source: Path, report: Report) -> list[dict[str, Any]]:
     """All dialogues in their order of time; of several with one number the first is taken.
 
+    What each file holds is logged, and that the training file is missing.
+
     Raises
     ------
     ConversionError
@@ -165,14 +175,14 @@ def read_dialogues(source: Path, report: Report) -> list[dict[str, Any]]:
         raise ConversionError(f"{source}: there is no *.jsonl file. Give the folder that holds ReDial's dialogues.")
     found: dict[str, dict[str, Any]] = {}
     for file in files:
-        usable = 0
+        usable = again = 0
         problem = ""
         for number, line in enumerate(_lines(file), 1):
             where = f"{file.name}, line {number}"
             if not line.strip():
                 continue
             try:
-                dialogue = json.loads(line)
+                dialogue = parse_json(line)
             except ValueError as error:
                 fault = f"not JSON: {error}"
             else:
@@ -182,12 +192,17 @@ def read_dialogues(source: Path, report: Report) -> list[dict[str, Any]]:
                 report.skip("broken lines are left out", f"{where}: {fault}")
                 continue
             usable += 1
-            if dialogue["conversationId"] in found:
+            key = str(int(dialogue["conversationId"]))  # 200 and "200" are one dialogue
+            if key in found:
+                again += 1
                 report.skip("dialogues occur again and are left out", where)
             else:
-                found[dialogue["conversationId"]] = dialogue
+                found[key] = dialogue
+        getLogger().info(f"{file.name}: {usable} dialogues, {again} of them duplicates")
         if not usable:
             raise ConversionError(f"{problem or f'{file.name} is empty'}. No line of it can be used.")
+    if all(file.name != _TRAINING for file in files):
+        getLogger().warning(f"{_TRAINING}, the official training file, is not in {source}: only a part is converted.")
     return [found[number] for number in sorted(found, key=int)]
 
 
@@ -200,7 +215,7 @@ def _fault(dialogue: Any) -> str:
     """What is wrong with a line, naming the field; empty when nothing is."""
     if not isinstance(dialogue, dict):
         return f"a dialogue is expected, not {type(dialogue).__name__}"
-    if not str(dialogue.get("conversationId", "")).isdigit():
+    if not _NUMBER.fullmatch(str(dialogue.get("conversationId", ""))):
         return "field conversationId: a number is expected"
     for name in ("initiatorWorkerId", "respondentWorkerId"):
         if not isinstance(dialogue.get(name), int):
@@ -269,32 +284,70 @@ def read_films(source: Path, dialogues: list[dict[str, Any]], report: Report) ->
     listed = source / "movies_with_mentions.csv"
     if not listed.is_file():
         raise ConversionError(f"{source}: movies_with_mentions.csv, the list of films, is missing.")
-    with open(listed, encoding="utf-8-sig", errors="replace", newline="") as stream:
-        table = csv.DictReader(stream)
-        if not {"movieId", "movieName"} <= set(table.fieldnames or ()):
-            raise ConversionError(f"{listed.name}, line 1: the columns movieId and movieName are expected.")
-        for row in table:
-            if not (row["movieId"] or "").isdigit() or not (row["movieName"] or "").strip():
-                report.skip("films of the list have no number or no name", f"{listed.name}, line {table.line_num}")
-                continue
-            films[row["movieId"]] = film_of(row["movieName"])
+    for line, number, name in _listed_films(listed):
+        if not _NUMBER.fullmatch(number) or not name.strip():
+            report.skip("films of the list have no number or no name", f"{listed.name}, line {line}")
+            continue
+        films[number] = film_of(name)
     for dialogue in dialogues:
         for number, name in dialogue["movieMentions"].items():
-            if number.isdigit() and number not in films and isinstance(name, str) and name.strip():
-                films[number] = film_of(name)
+            if number in films:
+                continue
+            if not _NUMBER.fullmatch(number) or not isinstance(name, str) or not name.strip():
+                where = f"dialogue {dialogue['conversationId']}, film {number}"
+                report.skip("films of dialogues have no number or no name", where)
+                continue
+            films[number] = film_of(name)
     known = source / "id2info.json"
     if known.is_file():
         for number, info in read_json_object(known).items():
-            if number not in films or not isinstance(info, dict):
-                continue
-            film = films[number]
-            film.genre, film.director, film.star = (_names(info.get(key)) for key in ("genre", "director", "star"))
-            film.plot = info["plot"] if isinstance(info.get("plot"), str) else ""
+            details = _details(info, f"{known.name}, film {number}", report)
+            if number in films:
+                films[number] = replace(films[number], **details)
     return films
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    return tuple(str(name) for name in value if str(name).strip()) if isinstance(value, list) else ()
+def _listed_films(file: Path) -> Iterator[tuple[int, str, str]]:
+    """Line, number and name of each film of the list.
+
+    A quote that is not closed takes the lines after it into its cell: that is an error.
+    """
+    with open(file, encoding="utf-8-sig", errors="replace", newline="") as stream:
+        table = csv.DictReader(stream, strict=True)
+        line = 1
+        try:
+            if not {"movieId", "movieName"} <= set(table.fieldnames or ()):
+                raise ConversionError(f"{file.name}, line 1: the columns movieId and movieName are expected.")
+            line = table.line_num + 1
+            for row in table:
+                if any("\n" in str(cell) for cell in row.values()):
+                    raise csv.Error("a cell goes on in the next line")
+                yield line, row["movieId"] or "", row["movieName"] or ""
+                line = table.line_num + 1
+        except csv.Error as error:
+            raise ConversionError(
+                f"{file.name}, line {line}: {error}. Look for a quote that is opened there and not closed."
+            ) from error
+
+
+def _details(info: Any, where: str, report: Report) -> dict[str, Any]:
+    """Genre, director, stars and plot as ``id2info.json`` has them, without those of another form."""
+    if not isinstance(info, dict):
+        report.skip("films have details that are no object: left out", where)
+        return {}
+    details: dict[str, Any] = {}
+    for key in ("genre", "director", "star"):
+        names = info.get(key) or []
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            details[key] = tuple(name for name in names if name.strip())
+        else:
+            report.skip("genres, directors or stars of a film are no list of names: left out", f"{where}, field {key}")
+    plot = info.get("plot") or ""
+    if isinstance(plot, str):
+        details["plot"] = plot
+    else:
+        report.skip("plots are no text: left out", f"{where}, field plot")
+    return details
 
 
 # --- examples --------------------------------------------------------------------------------
@@ -382,15 +435,15 @@ def _given_away(film: str, films: dict[str, Film], named: list[str], texts: list
         return False
     if any(_bare(films[other].title) == title for other in named if other in films):
         return True
-    if len(title) <= 5:  # "It" and "Up" are in many a sentence: only where they are written as a title
+    if len(title) <= 5 and _TALK.issuperset(title.split()):
         exact = re.compile(rf"(?<!\w){re.escape(films[film].title.strip())}(?!\w)")
         return any(exact.search(text) for text in texts)
     return any(f" {title} " in f" {_bare(text)} " for text in texts)
 
 
 def _bare(text: str) -> str:
-    """Lower-case words of a title or a sentence, without year, article and ampersand."""
-    words = re.findall(r"[\w']+", _YEAR.sub("", text).lower().replace("&", " and "))
+    """Words of a title or a sentence as people also spell them, without year and article."""
+    words = plain_words(_YEAR.sub("", text))
     return " ".join(words[1:] if len(words) > 1 and words[0] in ("the", "a", "an") else words)
 
 
