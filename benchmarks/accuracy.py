@@ -1,7 +1,7 @@
 """Measures 5 and 6: accuracy on ml-100k by evaluation row, over seeds, beside SASRec.
 
 Runs that are recorded already are not run again. ``--options`` sets options of an ablation and ``--label`` names it;
-``--show`` prints the table and runs nothing.
+``--show`` prints the table and runs nothing. ``--against`` names a label whose row none is compared, user by user.
 """
 
 from __future__ import annotations
@@ -12,9 +12,14 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+import torch
+
 from benchmarks.baseline import name_of
-from benchmarks.common import build, record, recorded, start, table
+from benchmarks.common import build, full_scores, pending, record, recorded, start, table
 from benchmarks.perfect_reader import controls
+from recbole_instructrec.leaderboard.ranks import Ranks, packed
+from recbole_instructrec.leaderboard.statistics import difference, of_users
 
 METRICS = ("recall@10", "ndcg@10", "mrr@10")
 
@@ -44,20 +49,47 @@ def run(label: str, seed: int, options: dict[str, Any]) -> dict[str, Any]:
             "seconds": round(seconds, 1),
             "cpu_seconds": round(cpu, 1),
             "learning_curve": epochs,
+            "ranks": {"none": packed(ranks(side))},
         },
     )
     print(f"{label} seed {seed}: valid NDCG@10 {best:.4f}, test row none {rows['none']['ndcg@10']:.4f}", flush=True)
     return side
 
 
+def ranks(side: dict[str, Any]) -> np.ndarray:
+    """Rank of each test target without instruction, by user, ``[n]``."""
+    data = side["test"]._dataset
+    data.use_instructions("none")
+    user, target = (data.inter_feat[field] for field in (data.uid_field, data.iid_field))
+    found = Ranks()
+    found.add(
+        torch.from_numpy(full_scores(side["model"], side["test"])),
+        user,
+        torch.arange(len(user)),
+        target,
+        max(side["config"]["topk"]),
+    )
+    return found.sorted()[0]
+
+
+def compare(label: str, other: str) -> None:
+    """Print how row none of two labels differs, user by user."""
+    runs = [[r for r in recorded("accuracy") if r["label"] == name and "ranks" in r] for name in (label, other)]
+    if not all(runs):
+        sys.exit(f"--against: there are no ranks of {label if not runs[0] else other!r}.")
+    for metric in METRICS[:2]:
+        gap = difference(*[of_users(records, "none", metric) for records in runs])
+        print(
+            f"row none, {label} ({len(runs[0])} seeds) less {other} ({len(runs[1])} seeds), {metric}: {gap.mean:+.4f}, "
+            f"95 % interval over users [{gap.low:+.4f}, {gap.high:+.4f}], p {gap.p:.2f}"
+        )
+
+
 def main() -> None:
-    args = start(__doc__ or "", seeds=5, first_seed=2020, label="default", options="{}", show=0)
+    args = start(__doc__ or "", seeds=5, first_seed=2020, label="default", options="{}", against="", show=0)
     options = json.loads(args.options)
     for seed in range(args.first_seed, args.first_seed + args.seeds) if not args.show else []:
-        earlier = [r for r in recorded("accuracy") if r["label"] == args.label]
-        if any(r["options"] != options for r in earlier):
-            sys.exit(f"--label={args.label!r} is recorded with the options {earlier[0]['options']}; choose another one")
-        if not any(r["seed"] == seed for r in earlier):
+        if pending("accuracy", seed, {"options": options}, label=args.label):
             run(args.label, seed, options)
     lines = []
     for dropout in (0.5, 0.2):
@@ -85,6 +117,8 @@ def main() -> None:
                 f"a reader without error of the same scores reaches {means['none + bound'] / means['none']:.2f} times"
             )
     table(("model", "row", "seeds", *METRICS), lines)
+    if args.against:
+        compare(args.label, args.against)
 
 
 if __name__ == "__main__":

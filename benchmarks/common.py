@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,38 @@ def recorded(name: str) -> list[dict[str, Any]]:
     """Results recorded so far."""
     file = RESULTS / f"{name}.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def pending(name: str, seed: int, settings: Mapping[str, Any], **identity: Any) -> bool:
+    """Whether a run is still to be made.
+
+    Parameters
+    ----------
+    name : str
+        Of the results.
+    seed : int
+        Seed.
+    settings : mapping
+        What all runs that are named alike have in common, as recorded: such as options and the data set.
+    **identity
+        What a run is named by: label and the like.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    SystemExit
+        When runs of that name are recorded with other settings.
+    """
+    earlier = [line for line in recorded(name) if all(line.get(key) == value for key, value in identity.items())]
+    for key, value in settings.items():
+        for line in earlier:
+            if line.get(key, value) != value:
+                said = f"{identity} is recorded with {key} {line[key]}, not {value}"
+                sys.exit(f"{said}; choose another --label.")
+    return not any(line["seed"] == seed for line in earlier)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

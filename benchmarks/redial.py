@@ -1,10 +1,11 @@
 """ReDial: films that people asked for in their own words, row ``file``, beside what one would otherwise do.
 
 InstructRec over seeds, and: itself un-instructed, popularity, what the user took before and then popularity, BM25,
-dense retrieval, dense retrieval plus log-popularity (the weight is chosen on validation), reciprocal rank fusion of
-dense retrieval and the un-instructed model, RecBole's SASRec (dropout chosen on validation). ``--data_path`` is where
-``instructrec convert redial`` has written its files. Runs that are recorded already are not run again; ``--show``
-prints the table and runs nothing; ``--label`` and ``--options`` are those of an ablation.
+dense retrieval, dense retrieval plus log-popularity (the weight is chosen on validation), these also without the films
+that the request names, which nobody asks for, reciprocal rank fusion of retrieval and the un-instructed model,
+RecBole's SASRec (dropout chosen on validation). ``--data_path`` is where ``instructrec convert redial`` has written its
+files. Runs that are recorded already are not run again; ``--show`` prints the table and runs nothing; ``--label`` and
+``--options`` are those of an ablation.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,17 @@ import numpy as np
 import yaml
 from scipy.stats import bootstrap
 
-from benchmarks.common import build, full_scores, record, recorded, start, table
+from benchmarks.common import build, full_scores, pending, record, recorded, start, table
 from benchmarks.perfect_reader import requests_of
+from recbole_instructrec.data.mentions import ItemMentions
+from recbole_instructrec.leaderboard.ranks import per_user
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.steering.measures import ndcg, rank_of
 from recbole_instructrec.steering.rankers import Bm25, Dense, Fixed, Fused, Ranker
 
 CONFIG = Path(__file__).parents[1] / "dataset_configs" / "redial.yaml"
 OURS = "InstructRec"
-K = 10
+K, METRICS = 10, ("recall@10", "ndcg@10")
 
 #: Dropout of SASRec that is tried.
 DROPOUTS = (0.5, 0.2)
@@ -64,12 +68,26 @@ def baselines(side: dict[str, Any]) -> dict[str, np.ndarray]:
     dense: Ranker = Dense(encoder, texts)
     popularity = np.log1p(side["train"]._dataset.target_counts())
 
-    def gain(weight: float) -> float:
-        scores = dense(valid.requests) + weight * popularity
-        return float(ndcg(rank_of(scores, valid.target), K).mean())
+    names = ItemMentions(test.dataset.item_names, texts)
 
-    weight = max(WEIGHTS, key=gain)
-    plain = Fixed(test.scores("none"))
+    def unnamed(scores: np.ndarray, told: Told) -> np.ndarray:
+        """Scores with the films that each request names out of reach."""
+        scores = scores.copy()
+        for row, text in enumerate(told.requests.texts):
+            scores[row, names.find(text)] = -np.inf
+        return scores
+
+    def best_weight(change: Callable[[np.ndarray, Told], np.ndarray]) -> float:
+        scores = dense(valid.requests)
+
+        def gain(weight: float) -> float:
+            return float(ndcg(rank_of(change(scores + weight * popularity, valid), valid.target), K).mean())
+
+        return max(WEIGHTS, key=gain)
+
+    weight, weight_unnamed = best_weight(lambda scores, told: scores), best_weight(unnamed)
+    plain, words = Fixed(test.scores("none")), Bm25(texts)
+    by_words, by_vector = words(test.requests), dense(test.requests)
     popular = np.tile(popularity, (len(test.target), 1))
     popular[:, 0] = -np.inf  # padding
     repeated = popular.copy()
@@ -78,9 +96,15 @@ def baselines(side: dict[str, Any]) -> dict[str, np.ndarray]:
         "un-instructed": plain(test.requests),
         "popularity": popular,
         "taken before, then popularity": repeated,
-        "BM25": Bm25(texts)(test.requests),
-        "dense": dense(test.requests),
-        f"dense + {weight} log-popularity": dense(test.requests) + weight * popularity,
+        "BM25": by_words,
+        "BM25, named films left out": unnamed(by_words, test),
+        "dense": by_vector,
+        "dense, named films left out": unnamed(by_vector, test),
+        f"dense + {weight} log-popularity": by_vector + weight * popularity,
+        f"dense + {weight_unnamed} log-popularity, named films left out": unnamed(
+            by_vector + weight_unnamed * popularity, test
+        ),
+        "BM25 + un-instructed (RRF)": Fused(words, plain)(test.requests),
         "dense + un-instructed (RRF)": Fused(dense, plain)(test.requests),
     }
     return {name: rank_of(scores, test.target) for name, scores in found.items()}
@@ -159,11 +183,17 @@ def _record(
     print(f"{label} seed {seed}: valid {valid:.4f}, test {figures}", flush=True)
 
 
-def interval(ours: list[np.ndarray], others: list[np.ndarray], user: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the difference of NDCG@10, paired by example, resampling users, whose examples are alike."""
-    difference = np.mean([ndcg(rank, K) for rank in ours], axis=0) - np.mean([ndcg(rank, K) for rank in others], axis=0)
-    _, code = np.unique(user, return_inverse=True)
-    total, count = np.bincount(code, difference), np.bincount(code)
+def interval(
+    ours: list[np.ndarray], others: list[np.ndarray], user: np.ndarray, metric: str, rows: np.ndarray
+) -> tuple[float, float]:
+    """95 % interval of the difference of a metric, paired by example, over some rows.
+
+    Users are resampled, whose examples are alike; as they have different numbers of examples, the mean over examples is
+    a ratio of two sums over users.
+    """
+    gains = [np.mean([per_user(rank, metric) for rank in ranks], axis=0)[rows] for ranks in (ours, others)]
+    _, code = np.unique(user[rows], return_inverse=True)
+    total, count = np.bincount(code, gains[0] - gains[1]), np.bincount(code)
     found = bootstrap(
         (total, count),
         lambda total, count, axis=-1: total.sum(axis) / count.sum(axis),
@@ -175,15 +205,45 @@ def interval(ours: list[np.ndarray], others: list[np.ndarray], user: np.ndarray)
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
+def show(of: dict[str, list[dict[str, Any]]], user: np.ndarray, rows: np.ndarray) -> dict[str, dict[str, float]]:
+    """Print the table over some rows; gives the means.
+
+    Parameters
+    ----------
+    of : dict of str to list
+        Runs with the ranks of each ranker.
+    user : ndarray
+        Of each row, ``[n]``.
+    rows : ndarray of bool
+        ``[n]``.
+
+    Returns
+    -------
+    dict of str to dict
+        Metrics of each ranker.
+    """
+    ranks = {name: [np.array(run["ranks"][name]) for run in runs if name in run["ranks"]] for name, runs in of.items()}
+    lines, found = [], {}
+    for name, own in ranks.items():
+        found[name] = {metric: float(np.mean([per_user(r, metric)[rows] for r in own])) for metric in METRICS}
+        gaps = ["", ""]
+        if name != OURS:
+            intervals = [interval(ranks[OURS], own, user, metric, rows) for metric in METRICS]
+            gaps = [f"[{low:+.4f}, {high:+.4f}]" for low, high in intervals]
+        lines.append((name, len(own), *(f"{found[name][metric]:.4f}" for metric in METRICS), *gaps))
+    better = [f"InstructRec better by, {metric}, 95 %" for metric in ("Recall@10", "NDCG@10")]
+    table(("ranker", "seeds", "Recall@10", "NDCG@10", *better), lines)
+    return found
+
+
 def main() -> None:
     args = start(__doc__ or "", seeds=3, label="default", data_path="dataset", options="{}", sasrec=1, show=0)
     options = json.loads(args.options)
-    done = {(r["label"], r["seed"]) for r in recorded("redial")}
     for seed in range(2020, 2020 + args.seeds) if not args.show else []:
-        if (args.label, seed) not in done:
+        if pending("redial", seed, {"options": options}, label=args.label):
             run(args.label, seed, args.data_path, options)
         for dropout in DROPOUTS if args.sasrec else ():
-            if (sasrec_label(dropout), seed) not in done:
+            if pending("redial", seed, {}, label=sasrec_label(dropout)):
                 run_sasrec(seed, args.data_path, dropout)
     runs = [r for r in recorded("redial") if r["label"] == args.label]
     of_dropout = {d: [r for r in recorded("redial") if r["label"] == sasrec_label(d)] for d in DROPOUTS}
@@ -199,36 +259,18 @@ def main() -> None:
     if others:
         of["SASRec"] = others
     user = np.array(runs[0]["user"])
-    mine = [np.array(r["ranks"][OURS]) for r in runs]
-    lines = []
-    for name, from_runs in of.items():
-        figures = [r["figures"].get(name) for r in from_runs if name in r["figures"]]
-        recall, gain = (statistics.mean(f[metric] for f in figures) for metric in ("recall@10", "ndcg@10"))
-        low, high = (
-            interval(mine, [np.array(r["ranks"][name]) for r in from_runs if name in r["ranks"]], user)
-            if name != OURS and len(from_runs[0]["user"]) == len(user)
-            else (float("nan"),) * 2
-        )
-        lines.append(
-            (name, len(figures), f"{recall:.4f}", f"{gain:.4f}", "" if name == OURS else f"[{low:+.4f}, {high:+.4f}]")
-        )
-    table(("ranker", "seeds", "Recall@10", "NDCG@10", "InstructRec better by, NDCG@10, 95 %"), lines)
+    of = {name: from_runs for name, from_runs in of.items() if from_runs[0]["user"] == runs[0]["user"]}
+    found = show(of, user, np.ones(len(user), dtype=bool))
     before = np.array(runs[0].get("taken_before", [False] * len(user)), dtype=bool)
     for said, rows in (("the target was taken before", before), ("the target is new to the user", ~before)):
         if rows.any() and not rows.all():
             print(f"\n{said}: {rows.sum()} of {len(rows)} requests")
-            apart = []
-            for name, from_runs in of.items():
-                ranks = [np.array(r["ranks"][name])[rows] for r in from_runs if name in r["ranks"]]
-                found = [(rank <= K).mean() for rank in ranks], [ndcg(rank, K).mean() for rank in ranks]
-                apart.append((name, *(f"{np.mean(values):.4f}" for values in found)))
-            table(("ranker", "Recall@10", "NDCG@10"), apart)
-    best = [max(float(line[column]) for line in lines if line[0] != OURS) for column in (2, 3)]
-    own = next(line for line in lines if line[0] == OURS)
-    print(
-        f"Against the best of the others: Recall@10 {float(own[2]) / best[0]:.2f} times, "
-        f"NDCG@10 {float(own[3]) / best[1]:.2f} times (goal: 1.25)"
-    )
+            show(of, user, rows)
+    ratios = [
+        f"{said} {found[OURS][metric] / max(f[metric] for name, f in found.items() if name != OURS):.2f} times"
+        for said, metric in (("Recall@10", "recall@10"), ("NDCG@10", "ndcg@10"))
+    ]
+    print(f"Against the best of the others: {', '.join(ratios)} (goal: 1.25)")
 
 
 if __name__ == "__main__":

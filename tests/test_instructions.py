@@ -102,6 +102,16 @@ def test_training_draws_training_words_only(films):
     assert not drawn & held_out
 
 
+def test_validation_has_words_of_its_own(films):
+    _, _, valid, test = build_data(make_config(films))
+    said = {}
+    for part, loader in (("dev", valid), ("held_out", test)):
+        written = {text for genre in GENRES for text in Templates(["en"]).texts("intent", part, [genre])}
+        said[part] = set(texts_of(loader._dataset, "intent"))
+        assert said[part] - {""} and said[part] - {""} <= written
+    assert not said["dev"] & said["held_out"] - {""}
+
+
 def test_chinese(films):
     dataset = build_data(make_config(films, instruction_language=["zh"]))[3]._dataset
     said = " ".join(texts_of(dataset, "intent"))
@@ -116,7 +126,7 @@ def test_unknown_language(films):
 
 def test_shuffled_is_another_users_request(films):
     dataset = build_data(make_config(films))[3]._dataset
-    own = dataset._of_another_user()
+    own = dataset.rows_of_another_user()
     users = dataset.inter_feat["user_id"]
     assert (users[own] != users).all()
     assert sorted(users[own].tolist()) == sorted(users.tolist())

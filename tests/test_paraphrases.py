@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
+from recbole_instructrec.data.instructions.wish import KINDS
 from recbole_instructrec.data.instructions.words import TEMPLATES, Templates, plain_form
-from recbole_instructrec.steering.requests import PARAPHRASES, MetInTraining, content_words
+from recbole_instructrec.steering.nearness import NearTraining, content_words
+from recbole_instructrec.steering.requests import PARAPHRASES
 
+UNNAMED_DEV = Path(__file__).parents[1] / "benchmarks" / "unnamed_dev.yaml"
 WORDINGS = yaml.safe_load(PARAPHRASES.read_text(encoding="utf-8"))
 
 
@@ -24,12 +28,27 @@ def test_there_are_many_and_none_names_its_attribute():
             assert named is None, f"{text!r} names {attribute}"
 
 
-def test_what_training_has_met():
-    met = MetInTraining(Templates(["en"]))
+def test_what_is_near_training():
+    near = NearTraining(Templates(["en"]))
     assert content_words("A good film about the singing of cowboys") == {"singi", "cowbo"}
-    assert met("Cowboys, please.", "Western")
-    assert not met("Counterfeiters, please.", "Crime")
-    assert met("any western", "Western")
+    said = next(text for text in Templates(["en"]).unnamed("Western") if len(content_words(text)) >= 4)
+    assert near.unnamed(said.upper() + " And that would be all for the moment.", "Western")
+    assert not near.unnamed(said, "Musical") and not near.unnamed("Counterfeiters of stamps, please.", "Crime")
+    template = next(text for text in Templates(["en"]).sentences() if len(text.split()) == 6 and "<" not in text)
+    assert near.template(f"{template} movies, please") and not near.template(
+        "quixotic {a} bamboozles nobody hereabouts"
+    )
+
+
+def test_how_many_are_near_training():
+    """The figures that the documents name."""
+    near = NearTraining(Templates(["en"]))
+    unnamed = [near.unnamed(text, attribute) for attribute, texts in WORDINGS.items() for text in texts]
+    kinds = yaml.safe_load((TEMPLATES / "en.yaml").read_text(encoding="utf-8"))
+    held_out = [near.template(text) for kind in KINDS for text in kinds[kind]["held_out"]]
+    said = (Path(__file__).parents[1] / "docs" / "steering.md").read_text(encoding="utf-8")
+    assert f"{sum(unnamed)} of the {len(unnamed)} requests" in said
+    assert f"{sum(held_out)} of the {len(held_out)} held-out wordings" in said
 
 
 def _trained(language: str, *parts: str) -> list[str]:
@@ -57,12 +76,18 @@ def _in_fours(text: str) -> set[tuple[str, ...]]:
     return {four for four in fours if sum(len(w) > 2 and w not in ENGLISH_STOP_WORDS for w in four) >= 2}
 
 
-def test_no_training_words_are_near_a_request_that_does_not_name_its_attribute():
+def _dev() -> list[str]:
+    """Requests without their attribute's name that readers are chosen by."""
+    content = yaml.safe_load(UNNAMED_DEV.read_text(encoding="utf-8"))
+    return [text for sign in content.values() for texts in sign.values() for text in texts]
+
+
+def test_nothing_is_near_a_measured_request_that_does_not_name_its_attribute():
     measured = [text for wordings in WORDINGS.values() for text in wordings]
     fours = set().union(*map(_in_fours, measured))
-    sets, trained = [set(_words(text)) for text in measured], _trained("en", "attributes")
-    assert len(trained) > 1500 and len(fours) > 300
-    for text in trained:
+    sets, others = [set(_words(text)) for text in measured], [*_trained("en", "attributes", "clauses"), *_dev()]
+    assert len(others) > 10_000 and len(fours) > 500
+    for text in others:
         assert not _in_fours(text) & fours, text
         words = set(_words(text))
         if len(words) >= 4:

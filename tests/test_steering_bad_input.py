@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from recbole_instructrec.data.instructions.wish import LITTLE, NORMAL
+from recbole_instructrec.data.words import legible
 from recbole_instructrec.model.instructions import Said
 from recbole_instructrec.model.intent import Intent
 from recbole_instructrec.model.losses import all_scores
@@ -117,6 +118,17 @@ def test_clear_requests_are_understood(served):
     assert [(one.attribute, one.sign) for one in report[1].asked] == [("Comedy", "want")]
     assert all(one.asked[0].confidence > 0.5 and one.confidence > 0.3 for one in report[:2])
     assert any(one.attribute == "Comedy" for one in report[2].asked)
+
+
+@pytest.mark.parametrize("text", ["<b>no</b> horror please", "no&nbsp;<i class='x'>horror</i> <!-- > --> please<br/>"])
+def test_markup_changes_nothing(served, text):
+    model, rows, _ = served
+    assert torch.equal(answer(model, rows, [text] * 3)[1], answer(model, rows, ["no horror please"] * 3)[1])
+
+
+def test_what_looks_like_markup_is_kept():
+    said = "i <3 horror & a < b, c > d <> x<y"
+    assert legible(said) == said
 
 
 def test_a_contradiction_is_reported(served):

@@ -57,6 +57,7 @@ class InstructRecDataset(SequentialDataset):
     inter_feat: Any  # a DataFrame while loading, then an Interaction
     _training = False
     _exchanged: torch.Tensor | None = None
+    _words = "held_out"  # of the instructions of evaluation rows; validation has words of its own
 
     def __init__(self, config: Any) -> None:
         check_options(config)
@@ -209,6 +210,8 @@ class InstructRecDataset(SequentialDataset):
                 del dataset.inter_feat.interaction[_PART]
         for dataset in datasets:
             dataset._exchanged = None
+        if len(datasets) > 2:
+            datasets[1]._words = "dev"
         datasets[0]._make_training_rows()
         return datasets
 
@@ -314,12 +317,12 @@ class InstructRecDataset(SequentialDataset):
         """
         name = self._source
         if name == "shuffled":
-            index = self._of_another_user()[index]
+            index = self.rows_of_another_user()[index]
             name = "file" if "file" in self.sources else "intent"
-        return torch.from_numpy(self.sources[name].numbers(self.inter_feat[_END][index].numpy(), None))
+        return torch.from_numpy(self.sources[name].numbers(self.inter_feat[_END][index].numpy(), None, self._words))
 
-    def _of_another_user(self) -> torch.Tensor:
-        """For each row a row of the next user on a random round trip through all users."""
+    def rows_of_another_user(self) -> torch.Tensor:
+        """For each row a row of the next user on a random round trip through all users, ``[n_rows]``."""
         if self._exchanged is not None:
             return self._exchanged
         user = self.inter_feat[self.uid_field].numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -13,6 +14,9 @@ _WORD = re.compile(rf"[{_DENSE}]|(?:(?![{_DENSE}])[\w'-])+")
 
 #: Control characters, and halves of surrogate pairs.
 _ILLEGIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+#: A tag of HTML or XML, or a comment: not "<3", nor "a < b".
+_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][\w:-]*(?:\s[^<>]*)?/?>", re.DOTALL)
 
 _ACCENTS = re.compile(r"[\u0300-\u036f]")
 _APOSTROPHES = re.compile(r"['’‘ʼ`´]")
@@ -34,8 +38,19 @@ COMMON = ARTICLES | set(
 
 
 def legible(text: str) -> str:
-    """A text with single spaces and without control characters and lone surrogates, which tokenizers fail on."""
-    return " ".join(_ILLEGIBLE.sub(" ", text).split())
+    """What a text says: without markup, control characters and lone surrogates, which tokenizers fail on.
+
+    Parameters
+    ----------
+    text : str
+        As somebody typed or pasted it.
+
+    Returns
+    -------
+    str
+        With single spaces; entities of HTML are characters, tags are gone.
+    """
+    return " ".join(_ILLEGIBLE.sub(" ", _TAG.sub(" ", html.unescape(text))).split())
 
 
 def words_of(text: str) -> list[str]:

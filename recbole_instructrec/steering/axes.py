@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,12 @@ import numpy as np
 from recbole_instructrec.data.instructions.wish import Wish
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.steering import measures
+from recbole_instructrec.steering.nearness import NearTraining
 from recbole_instructrec.steering.rankers import Ranker
-from recbole_instructrec.steering.requests import MetInTraining, RequestMaker, Requests
+from recbole_instructrec.steering.requests import RequestMaker, Requests
 
 K = 10
+UNLIKE = "unlike training"
 MODEL, PLAIN, FILTER, BOUND = "InstructRec", "un-instructed", "un-instructed + hard filter", "reader without error"
 
 
@@ -52,6 +54,7 @@ class Steering:
     ) -> None:
         self.rankers, self.maker, self.templates, self.progress = rankers, maker, templates, progress
         self.lines: list[Line] = []
+        self._near = NearTraining(templates["en"])
         self._has, self._target = maker.has, maker.target
         every = Requests(np.arange(len(self._target)), [""] * len(self._target), [Wish()] * len(self._target))
         self._every = every
@@ -96,16 +99,26 @@ class Steering:
             gains[name] = self._ndcg(scores, requests.rows)
         self._add(axis, wording, share, shares, requests)
         self._add(axis, wording, f"NDCG@{K} of the target", gains, requests)
+        if MODEL in gains and FILTER in gains:
+            above = {MODEL: gains[MODEL] - gains[FILTER]}
+            self._add(axis, wording, f"NDCG@{K} above {FILTER}, row by row", above, requests)
 
     def _say(self, kind: str, rows: np.ndarray, values: list[tuple[int, ...]], part: str = "held_out") -> Requests:
         return self.maker.say(kind, rows, values, self.templates["en"], part)
+
+    def _unlike(self, kind: str, requests: Requests) -> Requests:
+        """Those in held-out wordings that are near no sentence of training."""
+        wordings = self.templates["en"].texts(kind, "held_out", ["{a}", "{b}", "{c}"])
+        near = np.array([self._near.template(text) for text in wordings])
+        return requests.take(~near[requests.wordings])
 
     # --- axes --------------------------------------------------------------------------------
 
     def ask(self) -> None:
         """Ask for one attribute of the target."""
         requests = self._say("intent", *self.maker.of_target("intent"))
-        self._measure("ask for an attribute", "held out", requests, f"share in the top {K}")
+        for wording, said in (("held out", requests), (f"held out, {UNLIKE}", self._unlike("intent", requests))):
+            self._measure("ask for an attribute", wording, said, f"share in the top {K}")
 
     def ask_anything(self) -> None:
         """Ask for any attribute, whatever the target is."""
@@ -123,7 +136,8 @@ class Steering:
         avoided = self.maker.avoidable(self._plain_lists)
         rows = np.flatnonzero(avoided >= 0)
         requests = self._say("avoid", rows, [(int(avoided[row]),) for row in rows])
-        self._measure("avoid an attribute", "held out", requests, f"share left in the top {K}")
+        for wording, said in (("held out", requests), (f"held out, {UNLIKE}", self._unlike("avoid", requests))):
+            self._measure("avoid an attribute", wording, said, f"share left in the top {K}")
 
     def ask_and_avoid(self) -> None:
         """The target is in the list when its attribute is asked for, and not when that is to be avoided."""
@@ -187,11 +201,9 @@ class Steering:
         ):
             self._measure("paraphrase", wording, requests, f"share in the top {K}")
         names = self.maker.attributes.names
-        met = MetInTraining(self.templates["en"])
-        new = [not met(text, names[wish.want[0]]) for text, wish in zip(other.texts, other.wishes, strict=True)]
-        self._measure(
-            "paraphrase", "no word of training either", other.take(np.array(new, dtype=bool)), f"share in the top {K}"
-        )
+        asked = zip(other.texts, other.wishes, strict=True)
+        unlike = np.array([not self._near.unnamed(text, names[wish.want[0]]) for text, wish in asked], dtype=bool)
+        self._measure("paraphrase", f"without own words, {UNLIKE}", other.take(unlike), f"share in the top {K}")
         avoided = self.maker.avoidable(self._plain_lists)
         rows = np.flatnonzero(avoided >= 0)
         for wording, part in (("training words", "train"), ("held out", "held_out")):
@@ -216,13 +228,15 @@ class Steering:
         requests = self._say("intent", *self.maker.of_target("intent"))
         if not len(requests):
             return
-        moved = np.roll(np.arange(len(requests)), 1)
-        shuffled = replace(requests.take(moved), rows=requests.rows)
         empty = Requests(requests.rows, [" "] * len(requests), [Wish()] * len(requests))
-        plain = self._ndcg(self.rankers[PLAIN](requests), requests.rows)
-        for said, changed in (("another user's request", shuffled), ("an empty request", empty)):
-            gains = self._ndcg(self.rankers[MODEL](changed), requests.rows)
-            self._add("control", said, f"NDCG@{K} of the target", {MODEL: gains, PLAIN: plain}, changed)
+        for said, changed in (
+            ("another user's request", self.maker.of_another_user(requests)),
+            ("an empty request", empty),
+        ):
+            if not len(changed):
+                continue  # all rows are one user's
+            gains = {name: self._ndcg(self.rankers[name](changed), changed.rows) for name in (MODEL, PLAIN)}
+            self._add("control", said, f"NDCG@{K} of the target", gains, changed)
 
     def behaviour_kept(self) -> None:
         """Among the items that have the attribute, does the user's taste still count?"""

@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import yaml
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from recbole_instructrec.data.instructions.wish import Wish, wish_of
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.data.items import Attributes
 
 PARAPHRASES = Path(__file__).parent / "paraphrases.yaml"
-
-# Words that are about any film; and how many letters of a word tell it from others, whatever its ending.
-_OF_ANY_FILM = {"film", "films", "movie", "movies", "story", "stories", "watch", "tonight", "good", "great"}
-_STEM = 5
-
-# A word that training uses for more attributes than this tells nothing of one.
-_OF_ANY_ATTRIBUTE = 3
-
-
-def content_words(text: str) -> set[str]:
-    """Beginnings (five letters) of the words of a text that say what it is about."""
-    words = re.findall(r"[a-z]{3,}", text.lower())
-    return {word[:_STEM] for word in words if word not in ENGLISH_STOP_WORDS and word not in _OF_ANY_FILM}
-
-
-class MetInTraining:
-    """Whether a wording shares a content word with what training calls the attribute.
-
-    Words that training uses for more than three attributes are about any of them, and do not count.
-
-    Parameters
-    ----------
-    templates : Templates
-        Words of training.
-    """
-
-    def __init__(self, templates: Templates) -> None:
-        self._words = {
-            value: set().union(*map(content_words, [value, *templates.phrases(value)])) for value in templates.values()
-        }
-        self._uses = Counter(word for words in self._words.values() for word in words)
-
-    def __call__(self, text: str, attribute: str) -> bool:
-        """Of one text and the attribute that it asks for."""
-        known = self._words.get(attribute.lower(), content_words(attribute))
-        return any(self._uses[word] <= _OF_ANY_ATTRIBUTE for word in content_words(text) & known)
 
 
 @dataclass
@@ -98,10 +59,13 @@ class RequestMaker:
         Target item of each test row, ``[n_rows]``.
     seed : int
         Of all draws.
+    user : ndarray, optional
+        Whose row each is, ``[n_rows]``; without it, every row is somebody else's.
     """
 
-    def __init__(self, attributes: Attributes, target: np.ndarray, seed: int) -> None:
+    def __init__(self, attributes: Attributes, target: np.ndarray, seed: int, user: np.ndarray | None = None) -> None:
         self.attributes, self.target, self._seed = attributes, target, seed
+        self._user = np.arange(len(target)) if user is None else user
         self.has = attributes.matrix.toarray() > 0  # [n_items, n_attributes]
         self.main = np.arange(attributes.n_main)
 
@@ -159,6 +123,16 @@ class RequestMaker:
         count = self.has[lists][:, :, self.main].sum(1)
         count = np.where(self.has[self.target][:, self.main], 0, count)
         return np.where(count.max(1) > 0, count.argmax(1), -1)
+
+    def of_another_user(self, requests: Requests) -> Requests:
+        """The same rows, each with the request of a row of somebody else; rows for which there is none are left out."""
+        user = self._user[requests.rows]
+        order = np.argsort(user, kind="stable")
+        most = int(np.unique(user, return_counts=True)[1].max(initial=0))
+        moved = np.zeros_like(order)
+        moved[order] = np.roll(order, -most)  # past all rows of the same user
+        keep = user[moved] != user
+        return replace(requests.take(moved[keep]), rows=requests.rows[keep])
 
     def say(
         self, kind: str, rows: np.ndarray, values: Sequence[tuple[int, ...]], templates: Templates, part: str

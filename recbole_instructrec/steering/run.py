@@ -87,8 +87,8 @@ def measure(
     if _size(dataset, users) < len(dataset):
         rows = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:users])
         dataset = dataset.copy(dataset.inter_feat[rows])
-    config = dataset.config
-    maker = RequestMaker(dataset.attributes, dataset.inter_feat[dataset.iid_field].numpy(), seed)
+    config, user = dataset.config, dataset.inter_feat[dataset.uid_field].numpy()
+    maker = RequestMaker(dataset.attributes, dataset.inter_feat[dataset.iid_field].numpy(), seed, user)
     encoder = FrozenTextEncoder(config["text_encoder"], config["max_text_tokens"], config["text_cache_dir"])
     rankers = rankers_of(model, dataset, encoder, maker.has)
     templates = {language: Templates([language]) for language in ["en", *_other_languages()]}

@@ -25,7 +25,7 @@ class FileSource:
         number = [bank.add(texts.get(str(name), ""), None) if i else 0 for i, name in enumerate(ids)]
         self._numbers = np.array(number, dtype=np.int64)[column]
 
-    def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    def numbers(self, positions: np.ndarray, rng: np.random.Generator | None, part: str = "held_out") -> np.ndarray:
         """As :meth:`Source.numbers`: the text that the data has for that interaction."""
         return self._numbers[positions]
 

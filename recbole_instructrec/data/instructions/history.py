@@ -71,9 +71,9 @@ class HistorySource:
                 [[bank.add(text, Wish()) for text in row] or [0] * width for row in texts], dtype=np.int64
             ).reshape(len(said), width)
 
-    def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """As :meth:`Source.numbers`."""
-        table = self._table["held_out" if rng is None else "train"]
+    def numbers(self, positions: np.ndarray, rng: np.random.Generator | None, part: str = "held_out") -> np.ndarray:
+        """As :meth:`Source.numbers`; validation has the words of training."""
+        table = self._table["held_out" if rng is None and part == "held_out" else "train"]
         _, words = self._fixed.draw(positions, rng)
         return table[self._kind[positions], (words * table.shape[1]).astype(np.int64)]
 

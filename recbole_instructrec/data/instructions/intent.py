@@ -64,13 +64,15 @@ class IntentSource:
         self._has = attributes.matrix.toarray() > 0
         self._item = history.item
         self._fixed = FixedNumbers(len(history), seed)
-        self._held_out = np.array(
-            [
-                [bank.add(text, Wish((code,))) for text in templates.texts("intent", "held_out", [name])]
-                for code, name in enumerate(attributes.names[: attributes.n_main])
-            ],
-            dtype=np.int64,
-        )  # [n_main, n_templates]
+        names = attributes.names[: attributes.n_main]
+
+        def wordings(part: str, at_most: int | None = None) -> np.ndarray:
+            texts = [templates.texts("intent", part, [name])[:at_most] for name in names]
+            numbers = [[bank.add(text, Wish((code,))) for text in options] for code, options in enumerate(texts)]
+            return np.array(numbers, dtype=np.int64)  # [n_main, n_templates]
+
+        measured = wordings("held_out")
+        self._wordings = {"held_out": measured, "dev": wordings("dev", measured.shape[1])}  # no longer first start
         self._kinds = [kind for kind, share in kinds.items() if share > 0]
         self._shares = np.cumsum([kinds[kind] for kind in self._kinds]) / sum(kinds[kind] for kind in self._kinds)
         counts = (
@@ -83,10 +85,10 @@ class IntentSource:
             for kind in dict.fromkeys(["intent", "avoid", *self._kinds])  # rarer ones fall back to the first two
         }
 
-    def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    def numbers(self, positions: np.ndarray, rng: np.random.Generator | None, part: str = "held_out") -> np.ndarray:
         """As :meth:`Source.numbers`."""
         if rng is None:
-            return self._one_attribute(positions)
+            return self._one_attribute(positions, self._wordings[part])
         result = np.zeros(len(positions), dtype=np.int64)
         items = self._item[positions]
         which = np.searchsorted(self._shares, rng.random(len(positions)), side="right").clip(max=len(self._kinds) - 1)
@@ -118,7 +120,7 @@ class IntentSource:
             result[missed] = self._tables[simpler].draw([values[simpler][0][missed]], words[missed])[0]
         return result
 
-    def _one_attribute(self, positions: np.ndarray) -> np.ndarray:
+    def _one_attribute(self, positions: np.ndarray, wordings: np.ndarray) -> np.ndarray:
         which, words = self._fixed.draw(positions, None)
         items = self._item[positions]
         begin, end = self._main.indptr[items], self._main.indptr[items + 1]
@@ -126,8 +128,8 @@ class IntentSource:
         result = np.zeros(len(positions), dtype=np.int64)
         if has.any():
             pick = begin[has] + (which[has] * (end - begin)[has]).astype(np.int64)
-            template = (words[has] * self._held_out.shape[1]).astype(np.int64)
-            result[has] = self._held_out[self._main.indices[pick], template]
+            template = (words[has] * wordings.shape[1]).astype(np.int64)
+            result[has] = wordings[self._main.indices[pick], template]
         return result
 
     def _wanted(self, items: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -10,14 +10,29 @@ import numpy as np
 class Source(Protocol):
     """Gives each position of the history the number of its instruction."""
 
-    def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """Numbers for targets at ``positions``; drawn from ``rng`` in training, fixed (held-out words) without."""
+    def numbers(self, positions: np.ndarray, rng: np.random.Generator | None, part: str = "held_out") -> np.ndarray:
+        """Numbers for targets at ``positions``.
+
+        Parameters
+        ----------
+        positions : ndarray
+            In the history, ``[n]``.
+        rng : numpy.random.Generator or None
+            Draws wordings in training. Without it the numbers are fixed.
+        part : {"dev", "held_out"}
+            Words of validation or of the test, without ``rng``.
+
+        Returns
+        -------
+        ndarray
+            ``[n]``.
+        """
 
 
 class NoInstruction:
     """Source ``none``."""
 
-    def numbers(self, positions: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    def numbers(self, positions: np.ndarray, rng: np.random.Generator | None, part: str = "held_out") -> np.ndarray:
         """As :meth:`Source.numbers`: always the empty instruction."""
         return np.zeros(len(positions), dtype=np.int64)
 

@@ -110,6 +110,23 @@ class Templates:
             found += language.get("requests", {}).get(value.lower(), {}).get("want", [])
         return found
 
+    def unnamed(self, value: str) -> list[str]:
+        """What training says of a value without naming it, in all languages: phrases, wishes and avoidances."""
+        found = []
+        for language in self._languages:
+            found += language.get("phrases", {}).get(value.lower(), [])
+            found += [text for said in language.get("requests", {}).get(value.lower(), {}).values() for text in said]
+        return found
+
+    def sentences(self) -> list[str]:
+        """What training says of any value, with places for it: templates, clauses, common sentences, patterns."""
+        found: list[str] = []
+        for language in self._languages:
+            found += [text for parts in language.values() if isinstance(parts, dict) for text in parts.get("train", [])]
+            for folder in ("clauses", "common", "patterns"):
+                found += [text for said in language.get(folder, {}).values() for text in said]
+        return found
+
     def values(self) -> list[str]:
         """The values, in lower case, that have other words in training requests."""
         return list(dict.fromkeys(value for language in self._languages for value in language.get("phrases", {})))
