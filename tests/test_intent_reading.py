@@ -161,6 +161,12 @@ def packaged_reader(encoder):
     return read
 
 
+def test_packaged_reader_was_taught_with_the_words_that_are_here(encoder):
+    about = packaged(encoder.weights, ["en"])["about"]
+    assert about["templates"] == Templates(["en"]).fingerprint, "words were changed: run tools/teach_reader.py"
+    assert about["commit"] and about["dirty"] is False
+
+
 def test_packaged_reader_reads_signs(packaged_reader):
     names = ["Comedy", "Drama", "Horror", "1990s"]
     said = [

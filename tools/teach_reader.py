@@ -136,6 +136,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, help="write the reader here instead of into the package")
     args = parser.parse_args()
+    taught_from = source()
+    if taught_from["dirty"] and not args.output:
+        sys.exit("the package has changes that no commit holds: commit them first, or write elsewhere with --output.")
     torch.set_num_threads(args.threads)
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     templates = Templates(["en"])
@@ -165,7 +168,7 @@ def main() -> None:
         "loss": round(loss, 4),
         "moved": round(moved, 4),
         "kept_out": out,
-        **source(),
+        **taught_from,
     }
     assert encoder.weights is not None
     seconds = time.perf_counter() - begin

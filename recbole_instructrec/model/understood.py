@@ -42,7 +42,8 @@ class Understood(NamedTuple):
     ----------
     asked : list of Asked
         The surest first. An attribute stands there twice, wanted and avoided,
-        where the instruction contradicts itself or cannot be decided.
+        where that cannot be decided. Who contradicts oneself ("only horror, no
+        horror") may be heard on one side alone.
     degree : {"little", "normal", "only"} or None
         How much of it; None when nothing is asked for.
     confidence : float
