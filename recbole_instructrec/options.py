@@ -144,3 +144,33 @@ def check_options(config: Any) -> None:
         close = difflib.get_close_matches(name, known, 1, 0.8)
         if name not in known and close:
             getLogger().warning(f"the option {name} is not read by anything; did you mean {close[0]}?")
+
+
+def drop_long_lists(config: Any, n_items: int) -> None:
+    """Leave out the lengths of ``topk`` that the catalogue cannot fill, and say so.
+
+    Parameters
+    ----------
+    config : recbole.config.Config
+        Options of a run; its ``topk`` is changed.
+    n_items : int
+        Items of the catalogue.
+
+    Raises
+    ------
+    ValueError
+        When no length is left, or ``valid_metric`` needs one that is left out.
+    """
+    long = [k for k in config["topk"] if k > n_items]
+    if not long:
+        return
+    short = [k for k in config["topk"] if k <= n_items]
+    metric, _, needed = str(config["valid_metric"]).partition("@")
+    if not short or needed in map(str, long):
+        fits = short or [n_items]
+        raise ValueError(
+            f"topk: a list of {needed or long[0]} is asked for, but the catalogue has {n_items} items. Set lengths "
+            f'that it can fill: "--topk={fits}" --valid_metric={metric}{f"@{fits[-1]}" if needed else ""}.'
+        )
+    getLogger().warning(f"topk: {long} left out, since the catalogue has {n_items} items; {short} are measured.")
+    config["topk"] = short

@@ -27,7 +27,7 @@ from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.compat import agree_on_checkpoint
 from recbole_instructrec.export import check_file, save_lists, top_lists
 from recbole_instructrec.model.projection import projection_names
-from recbole_instructrec.options import listed
+from recbole_instructrec.options import drop_long_lists, listed
 from recbole_instructrec.report import RowResults, log_after_test_result
 
 
@@ -130,6 +130,7 @@ class InstructRecTrainer(Trainer):
             raise ValueError(f"lr_decay must be none, linear or cosine, not {config['lr_decay']!r}.")
         if config["save_topk"]:
             check_file(config["save_topk"])  # before anything is trained
+        drop_long_lists(config, model.n_items - 1)  # 0 is no item
         self._steps_per_epoch = 1
         self._clip: dict[str, Any] | None = None
         super().__init__(config, model)

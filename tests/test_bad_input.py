@@ -16,6 +16,7 @@ from recbole.quick_start import run_recbole
 from recbole_instructrec.data.context import ContextError
 from recbole_instructrec.data.dataset import INSTRUCTION
 from recbole_instructrec.data.items import ItemFieldError
+from recbole_instructrec.options import drop_long_lists
 from tests.support import SMALL, build_all, build_data, make_config, small_interactions, small_items, write_dataset
 
 ROOT = Path(__file__).parent.parent
@@ -186,6 +187,23 @@ def test_a_date_in_the_options_does_not_cost_an_epoch(films):
 def test_wrong_values_are_named(films, option, value, message):
     with pytest.raises(ValueError, match=message):
         build_all(make_config(films, **{option: value}))
+
+
+def test_lists_longer_than_the_catalogue(films, caplog):
+    """There are 25 films."""
+    with caplog.at_level(logging.WARNING):
+        _, trainer, train, valid, test = build_all(make_config(films, topk=[5, 25, 26], epochs=1))
+        trainer.fit(train, valid, saved=False, verbose=False)
+    assert "topk: [26] left out, since the catalogue has 25 items" in caplog.text
+    assert {name.rpartition("@")[2] for name in trainer.evaluate(test, load_best_model=False)} == {"5", "25"}
+
+
+@pytest.mark.parametrize(("topk", "metric", "fits"), [([5, 30], "NDCG@30", "5"), ([30], "NDCG@10", "25")])
+def test_no_list_that_the_catalogue_can_fill(topk, metric, fits):
+    with pytest.raises(
+        ValueError, match=rf'catalogue has 25 items\. .*"--topk=\[{fits}\]" --valid_metric=NDCG@{fits}\.'
+    ):
+        drop_long_lists({"topk": topk, "valid_metric": metric}, 25)
 
 
 def test_data_set_without_any_item_file(tmp_path):
