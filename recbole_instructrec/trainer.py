@@ -130,7 +130,8 @@ class InstructRecTrainer(Trainer):
             raise ValueError(f"lr_decay must be none, linear or cosine, not {config['lr_decay']!r}.")
         if config["save_topk"]:
             check_file(config["save_topk"])  # before anything is trained
-        drop_long_lists(config, model.n_items - 1)  # 0 is no item
+        n_items: Any = model.n_items
+        drop_long_lists(config, n_items - 1)  # 0 is no item
         self._steps_per_epoch = 1
         self._clip: dict[str, Any] | None = None
         super().__init__(config, model)

@@ -1,4 +1,4 @@
-"""The two READMEs say the same: the same commands, files and figures."""
+"""The two READMEs say the same: the same commands, files and figures; and what they show works."""
 
 from __future__ import annotations
 

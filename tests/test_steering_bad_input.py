@@ -131,8 +131,27 @@ def test_what_looks_like_markup_is_kept():
     assert legible(said) == said
 
 
-def test_a_contradiction_is_reported(served):
-    """Which side wins is the reader's to say; that horror is spoken of is not lost."""
+def test_a_text_that_is_too_long_is_said_to_be_cut(served):
+    model, rows, _ = served
+    long = "a comedy " + "filler " * 80 + "no horror please"
+    report = model.understood(answer(model, rows, [long, "a comedy", ""])[0])
+    assert [(one.attribute, one.sign) for one in report[0].asked] == [("Comedy", "want")]
+    assert [one.cut for one in report] == [True, False, False]
+    silent = model.understood(model.hear(["filler " * 80, "filler"]))
+    assert [(one.nothing, one.cut) for one in silent] == [(True, True), (True, False)]
+
+
+@pytest.mark.parametrize(
+    "options", [{"encoder_tuning": "full"}, {"instruction_encoder": "bilstm"}, {"intent_field": None}], ids=str
+)
+def test_every_encoder_says_what_is_cut(films, options):
+    model = build_all(make_config(films, max_text_tokens=8, **options))[0].eval()
+    report = model.understood(model.hear(["one two three four five six seven eight nine ten", "one two"]))
+    assert [one.cut for one in report] == [True, False]
+
+
+def test_what_a_contradiction_speaks_of_is_not_lost(served):
+    """Which side wins is the reader's to say."""
     model, rows, _ = served
     said, _ = answer(model, rows, ["only horror, no horror"] * 3)
     found = [one for one in model.understood(said)[0].asked if one.attribute == "Horror"]

@@ -216,7 +216,7 @@ class Hearing(SequentialRecommender):
         intent = None if intent is None else silenced(intent)
         mentions = [] if self._mentions is None else [self._mentions.find(text) for text in words]
         numbers = torch.zeros(len(words), dtype=torch.long, device=self.device)
-        return Said(line, numbers, vectors, intent, mentions, frozen)
+        return Said(line, numbers, vectors, intent, mentions, frozen, self.instructions.are_cut(words))
 
     def understood(self, said: Said) -> list[Understood]:
         """Which attributes n requests were understood to ask for, and how sure that is.

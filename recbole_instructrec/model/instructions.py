@@ -36,6 +36,8 @@ class Said(NamedTuple):
         Items that they name.
     frozen : Tensor or None
         Where the encoder is tuned: their vectors under the encoder as it came, ``[n_instructions, frozen size]``.
+    cut : list of bool
+        Whether they go on after what was read of them; empty where nobody asks.
     """
 
     line: torch.Tensor
@@ -44,6 +46,7 @@ class Said(NamedTuple):
     intent: Intent | None = None
     mentions: Sequence[list[int]] = ()
     frozen: torch.Tensor | None = None
+    cut: Sequence[bool] = ()
 
 
 class FrozenInstructions(nn.Module):
@@ -72,6 +75,10 @@ class FrozenInstructions(nn.Module):
     def encode(self, texts: list[str]) -> torch.Tensor:
         """Vectors of new texts, ``[n, size]``."""
         return torch.from_numpy(self._encoder.encode(texts)).to(self.vectors.device)
+
+    def are_cut(self, texts: list[str]) -> list[bool]:
+        """Whether each text goes on after what is read of it."""
+        return self._encoder.are_cut(texts)
 
     def read(self, texts: list[str]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Vectors of new texts, ``[n, size]``, and the states of their tokens, ``[n_tokens, 2 * size]`` each."""
@@ -114,6 +121,10 @@ class TunedInstructions(nn.Module):
         """Vectors of new texts, ``[n, size]``."""
         ids, mask = self._encoder.tokenize(texts)
         return self._read(ids.to(self.ids.device), mask.to(self.ids.device))
+
+    def are_cut(self, texts: list[str]) -> list[bool]:
+        """Whether each text goes on after what is read of it."""
+        return self._encoder.are_cut(texts)
 
     def _read(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         width = max(1, int(mask.sum(1).max())) if len(mask) else 1
@@ -189,6 +200,10 @@ class BiLSTMInstructions(nn.Module):
     def encode(self, texts: list[str]) -> torch.Tensor:
         """Vectors of new texts, ``[n, size]``."""
         return self._read(self._ids(texts).to(self.ids.device))
+
+    def are_cut(self, texts: list[str]) -> list[bool]:
+        """Whether each text goes on after what is read of it."""
+        return [len(words_of(text)) > self.max_words for text in texts]
 
     def _read(self, ids: torch.Tensor) -> torch.Tensor:
         length = (ids > 0).sum(1).clamp(min=1)

@@ -231,16 +231,25 @@ class TransformerEncoder:
         tuple of Tensor
             ``[n_texts, n_tokens]`` each.
         """
-        limit = min(self.max_tokens, getattr(self.model.config, "max_position_embeddings", None) or self.max_tokens)
         batch = self.tokenizer(
             [text[:MAX_CHARACTERS] for text in texts],
             padding=True,
             truncation=True,
-            max_length=limit,
+            max_length=self._limit,
             padding_side="right",
             return_tensors="pt",
         )
         return batch["input_ids"], batch["attention_mask"]
+
+    def are_cut(self, texts: list[str]) -> list[bool]:
+        """Whether each text goes on after what is read of it."""
+        whole = self.tokenizer([text[:MAX_CHARACTERS] for text in texts], verbose=False)["input_ids"]
+        return [len(ids) > self._limit or len(text) > MAX_CHARACTERS for ids, text in zip(whole, texts, strict=True)]
+
+    @property
+    def _limit(self) -> int:
+        """Tokens that are read of a text."""
+        return min(self.max_tokens, getattr(self.model.config, "max_position_embeddings", None) or self.max_tokens)
 
     def pool(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """One vector of length 1 a text.

@@ -91,6 +91,10 @@ class FrozenTextEncoder:
         """States of the tokens of texts, float16, ``[n_tokens, 2 * size]`` each; these are not kept on disk."""
         return self._weights(texts).token_states(texts, progress=self._progress)
 
+    def are_cut(self, texts: list[str]) -> list[bool]:
+        """Whether each text goes on after what is read of it; not known, so False, where only vectors are at hand."""
+        return [False] * len(texts) if self.encoder is None else self.encoder.are_cut(texts)
+
     def _encode(self, texts: list[str]) -> np.ndarray:
         return self._weights(texts).encode(texts, progress=self._progress)
 

@@ -48,16 +48,23 @@ class Understood(NamedTuple):
         How much of it; None when nothing is asked for.
     confidence : float
         Probability of the degree, 0 when there is none.
+    cut : bool
+        Whether the instruction goes on after what was read of it
+        (``max_text_tokens``): what it asks for there is not reported.
     """
 
     asked: list[Asked]
     degree: str | None
     confidence: float
+    cut: bool = False
 
     @property
     def nothing(self) -> bool:
         """Whether no attribute was recognised, so that text and behaviour alone rank."""
         return not self.asked
+
+
+_NOTHING = Understood([], None, 0.0)
 
 
 def recognised(intent: Intent, threshold: float = THRESHOLD) -> torch.Tensor:
@@ -93,10 +100,15 @@ def understood(said: Said, names: Sequence[str], threshold: float = THRESHOLD) -
     list of Understood
         One a request.
     """
-    silent = Understood([], None, 0.0)
-    if said.intent is None:
-        return [silent] * len(said.line)
-    intent = Intent(*[logits.detach().float().cpu() for logits in said.intent])
+    lines = [_NOTHING] * len(said.numbers) if said.intent is None else _asked(said.intent, names, threshold)
+    if said.cut:
+        lines = [one._replace(cut=cut) for one, cut in zip(lines, said.cut, strict=True)]
+    return [lines[line] if line >= 0 else _NOTHING for line in said.line.tolist()]
+
+
+def _asked(intent: Intent, names: Sequence[str], threshold: float) -> list[Understood]:
+    """What n distinct instructions ask for."""
+    intent = Intent(*[logits.detach().float().cpu() for logits in intent])
     spoken = recognised(intent, threshold)
     signs = {"want": intent.wanted, "avoid": intent.avoided}
     likely, degree = torch.softmax(intent.degree, dim=1).max(1)
@@ -107,5 +119,5 @@ def understood(said: Said, names: Sequence[str], threshold: float = THRESHOLD) -
             both = [Asked(names[attribute], sign, float(p[line, attribute])) for sign, p in signs.items()]
             asked += [one for one in both if one.confidence >= threshold / 2]
         asked.sort(key=lambda one: -one.confidence)
-        lines.append(Understood(asked, DEGREES[int(degree[line])], float(likely[line])) if asked else silent)
-    return [lines[line] if line >= 0 else silent for line in said.line.tolist()]
+        lines.append(Understood(asked, DEGREES[int(degree[line])], float(likely[line])) if asked else _NOTHING)
+    return lines

@@ -117,6 +117,10 @@ class UniversalEncoder:
         # The last row of a text's states is the text as a whole.
         return vectors[[rows[-1][0] for rows in places]], [halves[torch.tensor(rows)].flatten(1) for rows in places]
 
+    def are_cut(self, texts: list[str]) -> list[bool]:
+        """Whether each text goes on after what is read of it."""
+        return [len(text) > MAX_CHARACTERS or len(spans_of(text)) > self.max_tokens for text in texts]
+
     def _cut(self, text: str) -> str:
         text = text[:MAX_CHARACTERS]
         spans = spans_of(text)
