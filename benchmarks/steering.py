@@ -13,12 +13,11 @@ from typing import Any
 from benchmarks import accuracy
 from benchmarks.common import build, pending, record, recorded, start, table
 from recbole_instructrec.options import listed
-from recbole_instructrec.steering.axes import BOUND, FILTER, MODEL, PLAIN, UNLIKE, K
+from recbole_instructrec.steering.axes import BOUND, FILTER, FREE, MODEL, PLAIN, UNLIKE, K
 from recbole_instructrec.steering.report import INTERVAL
 from recbole_instructrec.steering.run import measure
 
 ASK, SHARE, GAIN = "ask for an attribute", "share in the top 10", "NDCG@10 of the target"
-FREE_UNLIKE = f"without own words, {UNLIKE}"
 ABOVE = f"NDCG@{K} above {FILTER}, row by row"
 
 
@@ -77,7 +76,8 @@ def goals(f: Figures, language: str = "zh") -> list[tuple[str, str, str]]:
     gain, asked = f(ASK, "held out", GAIN, MODEL), f(ASK, "held out", SHARE, MODEL)
     filtered, bound = f(ASK, "held out", GAIN, FILTER), f(ASK, "held out", GAIN, BOUND)
     left, avoided = "share left in the top 10", "avoid an attribute"
-    own, free = ("paraphrase", "training words"), ("paraphrase", "without the attribute's own words")
+    own = ("paraphrase", "training words")
+    usual, uncommon = (("paraphrase", wording) for wording in FREE.values())
     lines = [
         ("ask: share in the top 10", ">= .90", f"{asked:.3f}"),
         (
@@ -93,15 +93,21 @@ def goals(f: Figures, language: str = "zh") -> list[tuple[str, str, str]]:
             f"{f(avoided, 'held out', GAIN, MODEL) / f(avoided, 'held out', GAIN, FILTER):.3f}",
         ),
     ]
-    for said, wording, goal in (("held-out", ("paraphrase", "held out"), ".95"), ("own-words-free", free, ".85")):
+    for said, wording, goal in (
+        ("held-out", ("paraphrase", "held out"), ">= .95"),
+        ("own-words-free", usual, ">= .85"),
+        ("own-words-free, uncommon", uncommon, "-"),
+    ):
         for figure in (SHARE, GAIN):
             ratio = f(*wording, figure, MODEL) / f(*own, figure, MODEL)
-            lines.append((f"paraphrase, {said} against training words: {figure}", f">= {goal}", f"{ratio:.3f}"))
+            lines.append((f"paraphrase, {said} against training words: {figure}", goal, f"{ratio:.3f}"))
     for figure in (SHARE, GAIN):  # no goal: the harder part of the lines above, on its own rows
-        for said, about in (
-            ("held out", (ASK, f"held out, {UNLIKE}")),
-            ("own-words-free", ("paraphrase", FREE_UNLIKE)),
+        for said, (axis, wording) in (
+            ("held out", (ASK, "held out")),
+            ("own-words-free", usual),
+            ("own-words-free, uncommon", uncommon),
         ):
+            about = (axis, f"{wording}, {UNLIKE}")
             found = [f(*about, figure, ranker) for ranker in (MODEL, PLAIN, FILTER)]
             told = "; un-instructed {:.3f}, filter {:.3f}".format(*found[1:])
             lines.append((f"{said}, {UNLIKE}: {figure}", "-", f"{found[0]:.3f}{told}"))

@@ -17,6 +17,7 @@ from recbole_instructrec.steering.requests import RequestMaker, Requests
 
 K = 10
 UNLIKE = "unlike training"
+FREE = {"usual": "without the attribute's own words", "uncommon": "without its own words, uncommon"}
 MODEL, PLAIN, FILTER, BOUND = "InstructRec", "un-instructed", "un-instructed + hard filter", "reader without error"
 
 
@@ -191,19 +192,22 @@ class Steering:
     def paraphrase(self) -> None:
         """The same requests in training words, held-out words, and words other than the attribute's own."""
         rows, values = self.maker.of_target("intent")
-        other, places = self.maker.paraphrase(rows, values)
-        if len(other):  # all three on the same rows
+        others = {which: self.maker.paraphrase(rows, values, which) for which in FREE}
+        places = others["usual"][1]  # both have the same attributes
+        if len(places):  # all on the same rows
             rows, values = rows[places], [values[place] for place in places]
         for wording, requests in (
             ("training words", self._say("intent", rows, values, "train")),
             ("held out", self._say("intent", rows, values)),
-            ("without the attribute's own words", other),
         ):
             self._measure("paraphrase", wording, requests, f"share in the top {K}")
         names = self.maker.attributes.names
-        asked = zip(other.texts, other.wishes, strict=True)
-        unlike = np.array([not self._near.unnamed(text, names[wish.want[0]]) for text, wish in asked], dtype=bool)
-        self._measure("paraphrase", f"without own words, {UNLIKE}", other.take(unlike), f"share in the top {K}")
+        for which, wording in FREE.items():
+            free = others[which][0]
+            asked = zip(free.texts, free.wishes, strict=True)
+            unlike = np.array([not self._near.unnamed(text, names[wish.want[0]]) for text, wish in asked], dtype=bool)
+            self._measure("paraphrase", wording, free, f"share in the top {K}")
+            self._measure("paraphrase", f"{wording}, {UNLIKE}", free.take(unlike), f"share in the top {K}")
         avoided = self.maker.avoidable(self._plain_lists)
         rows = np.flatnonzero(avoided >= 0)
         for wording, part in (("training words", "train"), ("held out", "held_out")):

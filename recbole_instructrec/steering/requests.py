@@ -146,15 +146,26 @@ class RequestMaker:
             texts.append(options[wordings[-1]])
         return Requests(rows, texts, [wish_of(kind, value) for value in values], np.array(wordings, dtype=int))
 
-    def paraphrase(self, rows: np.ndarray, values: Sequence[tuple[int, ...]]) -> tuple[Requests, np.ndarray]:
+    def paraphrase(
+        self, rows: np.ndarray, values: Sequence[tuple[int, ...]], which: str
+    ) -> tuple[Requests, np.ndarray]:
         """Requests that do not use the attribute's own word, where there are such wordings.
+
+        Parameters
+        ----------
+        rows : ndarray
+            Test rows, ``[n]``.
+        values : sequence of tuple of int
+            The attribute that each asks for.
+        which : str
+            ``usual`` or ``uncommon``: the part of ``paraphrases.yaml``.
 
         Returns
         -------
         tuple
             The requests, and the places in ``rows`` that they belong to.
         """
-        wordings = yaml.safe_load(PARAPHRASES.read_text(encoding="utf-8"))
+        wordings = yaml.safe_load(PARAPHRASES.read_text(encoding="utf-8"))[which]
         rng = np.random.default_rng([self._seed, 4])
         places, texts = [], []
         for place, value in enumerate(values):
