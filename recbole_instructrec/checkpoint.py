@@ -41,6 +41,14 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message says why and what to do."""
 
 
+def _there(folder: Path) -> str:
+    """Which checkpoint to name instead of one that is not there."""
+    found = sorted(folder.glob("*.pth"), key=lambda file: file.stat().st_mtime) if folder.is_dir() else []
+    if not found:
+        return "A run writes one to the folder saved, or to --checkpoint_dir, and names it when it is written."
+    return f"The newest in {folder} is {found[-1].name}."
+
+
 def plain(value: Any) -> Any:
     """Reduce a value to what torch's safe loader accepts.
 
@@ -187,7 +195,7 @@ def read(file: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, A
     if os.path.isdir(file):
         raise CheckpointError(f"{file} is a folder. Give the path of a .pth file in it.")
     if not os.path.isfile(file):
-        raise CheckpointError(f"there is no checkpoint {file}. Give the path of a .pth file in --checkpoint_dir.")
+        raise CheckpointError(f"there is no checkpoint {file}. {_there(Path(file).parent)}")
     if not zipfile.is_zipfile(file):
         raise CheckpointError(
             f"{file} is truncated or not a checkpoint at all ({os.path.getsize(file)} bytes, no torch archive). "

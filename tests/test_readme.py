@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from recbole_instructrec.model.text import packaged_folder
+from tests.support import build_all, make_config
 
 ROOT = Path(__file__).parents[1]
 ENGLISH, CHINESE = (ROOT / name for name in ("README.md", "README_CN.md"))
@@ -50,6 +51,17 @@ def test_chinese_readme_names_the_same_options_and_pages():
     english, chinese = (spans(file.read_text(encoding="utf-8")) for file in (ENGLISH, CHINESE))
     for number, (own, other) in enumerate(zip(english, chinese, strict=True)):
         assert own == other, f"section {number}"
+
+
+def test_own_code_runs_as_it_is_written(films, tmp_path, capsys):
+    _, trainer, train, valid, _ = build_all(make_config(films, epochs=1, checkpoint_dir=str(tmp_path)))
+    trainer.fit(train, valid, verbose=False)
+    code = re.search(r"```python\n(import torch\n.*?)```", ENGLISH.read_text(encoding="utf-8"), re.S)[1]
+    exec(code.replace("saved/InstructRec-....pth", str(trainer.saved_model_file)), {})
+    said = capsys.readouterr().out
+    for asked in ("attribute='Comedy', sign='want'", "attribute='Horror', sign='avoid'"):
+        assert asked in said
+    assert len(re.findall(r"'i\d+'", said)) == 10
 
 
 def test_links_lead_somewhere():

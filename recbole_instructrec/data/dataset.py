@@ -106,7 +106,8 @@ class InstructRecDataset(SequentialDataset):
         if self.time_field not in self.inter_feat:
             raise ValueError(
                 f"the column {self.time_field!r} (TIME_FIELD) is not loaded, and a sequence has no order without it. "
-                "Add it to load_col['inter'], or set TIME_FIELD to the column that holds the time."
+                f"If {self.dataset_name}.inter has it, add it to load_col['inter']; else set TIME_FIELD to the column "
+                "that holds the time, or add one: any number that grows along each user's interactions will do."
             )
         if self._raw_time is not None:
             self.inter_feat[_RAW_TIME] = torch.from_numpy(self._raw_time)
