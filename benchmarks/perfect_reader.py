@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks.common import full_scores
-from recbole_instructrec.steering.measures import ndcg, rank_of
+from recbole_instructrec.leaderboard.ranks import per_user
+from recbole_instructrec.steering.measures import rank_of
 from recbole_instructrec.steering.rankers import Fixed, HardFilter, PerfectReader
 from recbole_instructrec.steering.requests import Requests
 
@@ -68,10 +69,6 @@ def controls(side: dict[str, Any]) -> dict[str, dict[str, float]]:
     results = {}
     for name, ranker in (("filter", HardFilter(plain, has)), ("bound", PerfectReader(plain, has, n_main))):
         rank = rank_of(ranker(requests), target)
-        found: dict[str, float] = {}
-        for k in side["config"]["topk"]:
-            found[f"recall@{k}"] = float((rank <= k).mean())
-            found[f"ndcg@{k}"] = float(ndcg(rank, k).mean())
-            found[f"mrr@{k}"] = float(np.where(rank <= k, 1.0 / rank, 0.0).mean())
-        results[name] = {metric: round(value, 6) for metric, value in found.items()}
+        metrics = [f"{metric}@{k}" for k in side["config"]["topk"] for metric in ("recall", "ndcg", "mrr")]
+        results[name] = {metric: round(float(per_user(rank, metric).mean()), 6) for metric in metrics}
     return results

@@ -163,8 +163,7 @@ def _record(
     taken_before: np.ndarray | None = None,
 ) -> None:
     figures = {
-        name: {"recall@10": float((rank <= K).mean()), "ndcg@10": float(ndcg(rank, K).mean())}
-        for name, rank in found.items()
+        name: {metric: float(per_user(rank, metric).mean()) for metric in METRICS} for name, rank in found.items()
     }
     record(
         "redial",

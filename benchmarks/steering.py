@@ -43,24 +43,22 @@ class Figures:
     def __init__(self, runs: list[dict[str, Any]]) -> None:
         self._runs = runs
 
-    def __call__(self, axis: str, wording: str, measure: str, ranker: str) -> float:
-        """One figure."""
-        found = [
-            line["values"][ranker]["value"]
+    def _of(self, axis: str, wording: str, measure: str, ranker: str, what: str) -> list[float]:
+        return [
+            line["values"][ranker][what]
             for run in self._runs
             for line in run["lines"]
             if (line["axis"], line["wording"], line["measure"]) == (axis, wording, measure)
         ]
+
+    def __call__(self, axis: str, wording: str, measure: str, ranker: str) -> float:
+        """One figure."""
+        found = self._of(axis, wording, measure, ranker, "value")
         return statistics.mean(found) if found else float("nan")
 
     def gap(self, axis: str, wording: str, measure: str, ranker: str) -> str:
         """A difference with the widest of its seeds' 95 % intervals: the seeds ask the same rows in the same words."""
-        errors = [
-            line["values"][ranker]["error"]
-            for run in self._runs
-            for line in run["lines"]
-            if (line["axis"], line["wording"], line["measure"]) == (axis, wording, measure)
-        ]
+        errors = self._of(axis, wording, measure, ranker, "error")
         if not errors:
             return "-"
         value, half = self(axis, wording, measure, ranker), INTERVAL * max(errors)

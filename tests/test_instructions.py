@@ -126,7 +126,7 @@ def test_unknown_language(films):
 
 def test_shuffled_is_another_users_request(films):
     dataset = build_data(make_config(films))[3]._dataset
-    own = dataset.rows_of_another_user()
+    own = dataset._of_another_user()
     users = dataset.inter_feat["user_id"]
     assert (users[own] != users).all()
     assert sorted(users[own].tolist()) == sorted(users.tolist())

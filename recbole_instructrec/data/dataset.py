@@ -318,11 +318,11 @@ class InstructRecDataset(SequentialDataset):
         """
         name = self._source
         if name == "shuffled":
-            index = self.rows_of_another_user()[index]
+            index = self._of_another_user()[index]
             name = "file" if "file" in self.sources else "intent"
         return torch.from_numpy(self.sources[name].numbers(self.inter_feat[_END][index].numpy(), None, self._words))
 
-    def rows_of_another_user(self) -> torch.Tensor:
+    def _of_another_user(self) -> torch.Tensor:
         """For each row a row of the next user on a random round trip through all users, ``[n_rows]``."""
         if self._exchanged is not None:
             return self._exchanged

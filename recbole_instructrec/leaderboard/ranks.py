@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_instructrec.steering.measures import ndcg
+
 
 class Ranks:
     """Gathers the ranks of an evaluation, in the order of its rows.
@@ -149,7 +151,7 @@ def per_user(rank: np.ndarray, metric: str) -> np.ndarray:
     if name in ("recall", "hit"):
         return inside.astype(float)
     if name == "ndcg":
-        return np.where(inside, 1.0 / np.log2(rank + 1.0), 0.0)
+        return ndcg(rank, int(k))
     if name == "mrr":
         return np.where(inside, 1.0 / rank, 0.0)
     raise ValueError(f"{metric} cannot be computed from the rank of one target; recall, hit, ndcg and mrr can.")

@@ -86,8 +86,16 @@ class Steering:
     def _ndcg(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return measures.ndcg(measures.rank_of(scores, self._target[rows]), K)
 
-    def _measure(self, axis: str, wording: str, requests: Requests, share: str, names: list[str] | None = None) -> None:
-        """Share of the (first) attribute and NDCG of the target for the rankers."""
+    def _measure(
+        self,
+        axis: str,
+        wording: str,
+        requests: Requests,
+        share: str,
+        names: list[str] | None = None,
+        unlike: np.ndarray | None = None,
+    ) -> None:
+        """Share of the (first) attribute and NDCG of the target for the rankers, also of the rows ``unlike`` alone."""
         if not len(requests):
             return  # nothing in this catalogue can be asked so
         attribute = np.array([(wish.want or wish.avoid)[0] for wish in requests.wishes])
@@ -98,28 +106,32 @@ class Steering:
             scores = self.rankers[name](requests)
             shares[name] = measures.share(measures.top(scores, K), attribute, self._has)
             gains[name] = self._ndcg(scores, requests.rows)
-        self._add(axis, wording, share, shares, requests)
-        self._add(axis, wording, f"NDCG@{K} of the target", gains, requests)
+        figures = {share: shares, f"NDCG@{K} of the target": gains}
         if MODEL in gains and FILTER in gains:
-            above = {MODEL: gains[MODEL] - gains[FILTER]}
-            self._add(axis, wording, f"NDCG@{K} above {FILTER}, row by row", above, requests)
+            figures[f"NDCG@{K} above {FILTER}, row by row"] = {MODEL: gains[MODEL] - gains[FILTER]}
+        parts = {wording: np.ones(len(requests), dtype=bool)}
+        if unlike is not None and unlike.any():
+            parts[f"{wording}, {UNLIKE}"] = unlike
+        for part, rows in parts.items():
+            for figure, values in figures.items():
+                self._add(axis, part, figure, {name: v[rows] for name, v in values.items()}, requests.take(rows))
 
     def _say(self, kind: str, rows: np.ndarray, values: list[tuple[int, ...]], part: str = "held_out") -> Requests:
         return self.maker.say(kind, rows, values, self.templates["en"], part)
 
-    def _unlike(self, kind: str, requests: Requests) -> Requests:
-        """Those in held-out wordings that are near no sentence of training."""
+    def _unlike(self, kind: str, requests: Requests) -> np.ndarray:
+        """Which held-out requests are in wordings that are near no sentence of training, ``[n]``."""
         wordings = self.templates["en"].texts(kind, "held_out", ["{a}", "{b}", "{c}"])
         near = np.array([self._near.template(text) for text in wordings])
-        return requests.take(~near[requests.wordings])
+        return ~near[requests.wordings]
 
     # --- axes --------------------------------------------------------------------------------
 
     def ask(self) -> None:
         """Ask for one attribute of the target."""
         requests = self._say("intent", *self.maker.of_target("intent"))
-        for wording, said in (("held out", requests), (f"held out, {UNLIKE}", self._unlike("intent", requests))):
-            self._measure("ask for an attribute", wording, said, f"share in the top {K}")
+        unlike = self._unlike("intent", requests)
+        self._measure("ask for an attribute", "held out", requests, f"share in the top {K}", unlike=unlike)
 
     def ask_anything(self) -> None:
         """Ask for any attribute, whatever the target is."""
@@ -137,8 +149,8 @@ class Steering:
         avoided = self.maker.avoidable(self._plain_lists)
         rows = np.flatnonzero(avoided >= 0)
         requests = self._say("avoid", rows, [(int(avoided[row]),) for row in rows])
-        for wording, said in (("held out", requests), (f"held out, {UNLIKE}", self._unlike("avoid", requests))):
-            self._measure("avoid an attribute", wording, said, f"share left in the top {K}")
+        unlike = self._unlike("avoid", requests)
+        self._measure("avoid an attribute", "held out", requests, f"share left in the top {K}", unlike=unlike)
 
     def ask_and_avoid(self) -> None:
         """The target is in the list when its attribute is asked for, and not when that is to be avoided."""
@@ -206,8 +218,7 @@ class Steering:
             free = others[which][0]
             asked = zip(free.texts, free.wishes, strict=True)
             unlike = np.array([not self._near.unnamed(text, names[wish.want[0]]) for text, wish in asked], dtype=bool)
-            self._measure("paraphrase", wording, free, f"share in the top {K}")
-            self._measure("paraphrase", f"{wording}, {UNLIKE}", free.take(unlike), f"share in the top {K}")
+            self._measure("paraphrase", wording, free, f"share in the top {K}", unlike=unlike)
         avoided = self.maker.avoidable(self._plain_lists)
         rows = np.flatnonzero(avoided >= 0)
         for wording, part in (("training words", "train"), ("held out", "held_out")):

@@ -43,6 +43,7 @@ class NearTraining:
 
     def __init__(self, templates: Templates) -> None:
         self._templates = templates
+        self._unnamed: dict[str, list[set[str]]] = {}  # content words of what training says of an attribute
         self._sentences = {_words(text) for text in templates.sentences() if not _LIST.search(text)}
 
     def unnamed(self, text: str, attribute: str) -> bool:
@@ -61,8 +62,10 @@ class NearTraining:
             Three content words or more that are also in one phrase or request that training has for that attribute,
             wanted or avoided, and at least 40 % of those of the shorter of the two.
         """
+        if attribute not in self._unnamed:
+            self._unnamed[attribute] = [*map(content_words, self._templates.phrases(attribute, ("want", "avoid")))]
         own = content_words(text)
-        for other in map(content_words, self._templates.unnamed(attribute)):
+        for other in self._unnamed[attribute]:
             common = len(own & other)
             if common >= _COMMON and common >= _OF_THE_SHORTER * min(len(own), len(other)):
                 return True

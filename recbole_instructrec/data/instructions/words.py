@@ -102,20 +102,25 @@ class Templates:
             filled.extend(template.format(**names) for template in language[kind][part])
         return filled
 
-    def phrases(self, value: str) -> list[str]:
-        """The other words that a value has in training requests, in all languages: phrases, and whole requests."""
+    def phrases(self, value: str, signs: Sequence[str] = ("want",)) -> list[str]:
+        """What training says of a value without naming it, in all languages: phrases, and whole requests of some signs.
+
+        Parameters
+        ----------
+        value : str
+            An attribute.
+        signs : sequence of {"want", "avoid"}
+            Which requests.
+
+        Returns
+        -------
+        list of str
+        """
         found: list[str] = []
         for language in self._languages:
             found += language.get("phrases", {}).get(value.lower(), [])
-            found += language.get("requests", {}).get(value.lower(), {}).get("want", [])
-        return found
-
-    def unnamed(self, value: str) -> list[str]:
-        """What training says of a value without naming it, in all languages: phrases, wishes and avoidances."""
-        found = []
-        for language in self._languages:
-            found += language.get("phrases", {}).get(value.lower(), [])
-            found += [text for said in language.get("requests", {}).get(value.lower(), {}).values() for text in said]
+            requests = language.get("requests", {}).get(value.lower(), {})
+            found += [text for sign in signs for text in requests.get(sign, [])]
         return found
 
     def sentences(self) -> list[str]:
