@@ -172,6 +172,47 @@ def save_atomically(state: Mapping[str, Any], file: str | os.PathLike[str]) -> N
         temporary.unlink(missing_ok=True)
 
 
+def check_readable(file: str | os.PathLike[str]) -> None:
+    """Refuse what is no archive of torch, without reading it.
+
+    Parameters
+    ----------
+    file : path
+        Said to be a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        When it is missing, a folder, or truncated.
+    """
+    if os.path.isdir(file):
+        raise CheckpointError(f"{file} is a folder. Give the path of a .pth file in it.")
+    if not os.path.isfile(file):
+        raise CheckpointError(f"there is no checkpoint {file}. {_there(Path(file).parent)}")
+    if not zipfile.is_zipfile(file):
+        raise CheckpointError(
+            f"{file} is truncated or not a checkpoint at all ({os.path.getsize(file)} bytes, no torch archive). "
+            "Use another file, or train again."
+        )
+
+
+def state_file(file: str | os.PathLike[str]) -> Path:
+    """What a training is resumed from: the ``.resume`` file beside a checkpoint, or without one the checkpoint.
+
+    Parameters
+    ----------
+    file : path
+        Either of the two.
+
+    Returns
+    -------
+    Path
+    """
+    best = Path(str(file).removesuffix(".resume"))
+    state = Path(f"{best}.resume")
+    return state if state.is_file() else best
+
+
 def read(file: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
     """Read a checkpoint of InstructRec with torch's safe loader.
 
@@ -192,15 +233,7 @@ def read(file: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, A
     CheckpointError
         When the file is missing, truncated, carries code, or is not of InstructRec.
     """
-    if os.path.isdir(file):
-        raise CheckpointError(f"{file} is a folder. Give the path of a .pth file in it.")
-    if not os.path.isfile(file):
-        raise CheckpointError(f"there is no checkpoint {file}. {_there(Path(file).parent)}")
-    if not zipfile.is_zipfile(file):
-        raise CheckpointError(
-            f"{file} is truncated or not a checkpoint at all ({os.path.getsize(file)} bytes, no torch archive). "
-            "Use another file, or train again."
-        )
+    check_readable(file)
     try:
         if not _is_ours(file):
             raise CheckpointError(

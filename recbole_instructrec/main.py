@@ -6,12 +6,15 @@ import argparse
 import ast
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from recbole_instructrec.spelling import did_you_mean
 
 #: Set to 1 to see where an error comes from.
 TRACEBACK = "RECBOLE_INSTRUCTREC_TRACEBACK"
@@ -44,11 +47,22 @@ def guarded(work: Callable[[], Any]) -> int:
             raise
         text = str(error) if not isinstance(error, KeyError) else f"missing {error}"
         if "exists in the device nor" in text:  # RecBole's words for a data set that it does not find
-            text += " Put NAME.inter and NAME.item into a folder NAME, and give the folder above: --data_path=dataset/."
+            text += _where_data_sets_are(text)
         print(f"\nerror: {text or type(error).__name__}", file=sys.stderr)
         if not isinstance(error, (ValueError, ImportError, OSError)):
             print(f"({type(error).__name__}; set {TRACEBACK}=1 to see where it comes from)", file=sys.stderr)
         return 1
+
+
+def _where_data_sets_are(message: str) -> str:
+    """What to do when RecBole has not found a data set in the folder that its message names."""
+    advice = " Put NAME.inter and NAME.item into a folder NAME, and give the folder above: --data_path=dataset/."
+    found = re.search(r"Neither \[(.+?)\] exists", message)
+    if not found:
+        return advice
+    folder = Path(found[1])
+    there = sorted(file.parent.name for file in folder.parent.glob("*/*.inter")) if folder.parent.is_dir() else []
+    return f"{advice}{did_you_mean(folder.name, [*there, 'ml-100k'])[1:].replace(' did', ' Did', 1)}"
 
 
 def _files(text: str | None) -> list[str] | None:
@@ -87,9 +101,14 @@ def _check_model(name: str) -> None:
     """RecBole looks for an unknown model in its wrappers of LightGBM and fails there for want of that package."""
     import recbole
 
-    modules = Path(recbole.__file__).parent / "model"
-    if name != "InstructRec" and not list(modules.glob(f"*/{name.lower()}.py")):
-        raise ValueError(f"--model: there is no model named {name!r}, neither in RecBole nor here.")
+    found = {"InstructRec"}
+    for file in (Path(recbole.__file__).parent / "model").glob("*recommender/*.py"):
+        classes = re.findall(r"^class (\w+)\(", file.read_text(encoding="utf-8"), re.MULTILINE)
+        found |= {one for one in classes if one.lower() == file.stem}
+    if name not in found:
+        raise ValueError(
+            f"--model: there is no model named {name!r}, neither in RecBole nor here{did_you_mean(name, found)}"
+        )
 
 
 def _distribution(parser: argparse.ArgumentParser) -> None:

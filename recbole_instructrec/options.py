@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from typing import Any
+
+from recbole_instructrec.spelling import did_you_mean
 
 PROPERTIES = Path(__file__).parent / "properties"
 
@@ -110,7 +111,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_options(config: Any) -> None:
-    """Refuse values that cannot work, before anything is loaded, and warn of options that nobody reads.
+    """Refuse values that cannot work and misspelt names, before anything is loaded.
 
     Parameters
     ----------
@@ -120,7 +121,8 @@ def check_options(config: Any) -> None:
     Raises
     ------
     ValueError
-        Naming every option that is wrong and what it must be.
+        Naming every option that is wrong and what it must be. A name that nothing reads is refused where it
+        resembles one that is read: the run would be another than the one that was asked for.
     """
     wrong = [
         f"{name} must be {rule}, not {config[name]!r}"
@@ -134,16 +136,19 @@ def check_options(config: Any) -> None:
             "pretrained must be left out where resume is given: a training that is resumed has its weights, "
             "also when it had started from another checkpoint"
         )
-    if wrong:
-        raise ValueError("; ".join(wrong) + ".")
     known = {"model", "dataset", "config_files"} | set(getattr(config, "internal_config_dict", {}))
     known |= {option.name for option in options()}
     for group in config.parameters.values():
         known |= set(group)
     for name in getattr(config, "external_config_dict", {}):
-        close = difflib.get_close_matches(name, known, 1, 0.8)
-        if name not in known and close:
-            getLogger().warning(f"the option {name} is not read by anything; did you mean {close[0]}?")
+        if name not in known and (hint := did_you_mean(name, known, 0.86)):
+            wrong.append(f"nothing reads the option {name}{hint}")
+    if wrong:
+        raise ValueError("; ".join(wrong).rstrip("?") + ("?" if wrong[-1].endswith("?") else "."))
+    if config["resume"]:
+        from recbole_instructrec.checkpoint import check_readable, state_file  # torch, which --help needs not wait for
+
+        check_readable(state_file(config["resume"]))  # before texts are encoded
 
 
 def drop_long_lists(config: Any, n_items: int) -> None:

@@ -66,17 +66,17 @@ class RowResults(OrderedDict[str, float]):
 class _AfterTestResult(logging.Handler):
     """Waits for RecBole's line ``test result`` and logs the table once after it."""
 
-    def __init__(self, logger: logging.Logger, result: RowResults) -> None:
+    def __init__(self, logger: logging.Logger, result: RowResults, then: str) -> None:
         super().__init__(logging.INFO)
-        self._logger, self._result = logger, result
+        self._logger, self._result, self._then = logger, result, then
 
     def emit(self, record: logging.LogRecord) -> None:
         if "test result" in str(record.msg):
             self._logger.removeHandler(self)
-            self._logger.info("evaluation rows (not comparable with each other):\n" + self._result.table())
+            self._logger.info(f"evaluation rows (not comparable with each other):\n{self._result.table()}{self._then}")
 
 
-def log_after_test_result(logger: logging.Logger, result: RowResults) -> None:
+def log_after_test_result(logger: logging.Logger, result: RowResults, then: str = "") -> None:
     """Print the table right after RecBole has printed the test result.
 
     Parameters
@@ -85,8 +85,10 @@ def log_after_test_result(logger: logging.Logger, result: RowResults) -> None:
         The one RecBole logs to.
     result : RowResults
         What to print.
+    then : str
+        What to print below it.
     """
     for handler in list(logger.handlers):
         if isinstance(handler, _AfterTestResult):
             logger.removeHandler(handler)  # of an evaluation whose result was never printed
-    logger.addHandler(_AfterTestResult(logger, result))
+    logger.addHandler(_AfterTestResult(logger, result, then))

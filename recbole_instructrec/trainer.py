@@ -28,7 +28,7 @@ from recbole_instructrec.compat import agree_on_checkpoint
 from recbole_instructrec.export import check_file, save_lists, top_lists
 from recbole_instructrec.model.projection import projection_names
 from recbole_instructrec.options import drop_long_lists, listed
-from recbole_instructrec.report import RowResults, log_after_test_result
+from recbole_instructrec.report import TOLD, RowResults, log_after_test_result
 
 
 class _Optimizer:
@@ -290,14 +290,25 @@ class InstructRecTrainer(Trainer):
             logs, self.wandblogger.log_wandb = self.wandblogger.log_wandb, False
             try:
                 for row in rows:
+                    self.logger.info(
+                        f"Evaluation row {row}: the model is told {TOLD[row]}. New texts are encoded first."
+                    )
                     dataset.use_instructions(row)
                     results[row] = result if row == chosen else super().evaluate(eval_data, False, None, show_progress)
             finally:
                 dataset.use_instructions(chosen)
                 self.wandblogger.log_wandb = logs
         result = RowResults(result, results, with_context=bool(dataset.context.fields))
-        log_after_test_result(self.logger, result)
+        log_after_test_result(self.logger, result, self._what_next(dataset, model_file) if load_best_model else "")
         return result
+
+    def _what_next(self, dataset: Any, model_file: str | None) -> str:
+        """Where the trained model is, and what to do with it."""
+        file = model_file or self.saved_model_file
+        measure = (
+            f"; does it follow requests? instructrec steer --checkpoint {file}" if dataset.attributes.n_main else ""
+        )
+        return f"\n\nThe trained model: {file}{measure}"
 
     def _rows_to_report(self, eval_data: Any) -> list[str]:
         dataset = eval_data._dataset
@@ -379,10 +390,10 @@ class InstructRecTrainer(Trainer):
             When the file is damaged, carries code, or is of another model or catalogue.
         """
         self.saved_model_file = str(resume_file).removesuffix(".resume")
-        state_file = self._state_file if self._state_file.is_file() else self.saved_model_file
-        state = checkpoint.read(state_file)  # on the CPU; what follows copies it to where it belongs
-        check_matches(state, self.model, state_file)
-        self._warn_of_other_options(state["config"], state_file)
+        file = checkpoint.state_file(resume_file)
+        state = checkpoint.read(file)  # on the CPU; what follows copies it to where it belongs
+        check_matches(state, self.model, file)
+        self._warn_of_other_options(state["config"], file)
         self.start_epoch = state["epoch"] + 1
         self.cur_step = state["cur_step"]
         self.best_valid_score = state["best_valid_score"]
@@ -396,7 +407,7 @@ class InstructRecTrainer(Trainer):
             else:  # the best epoch's checkpoint holds the average itself
                 self._average.module.load_state_dict(state["state_dict"])
                 self._average.n_averaged.fill_(1)
-        self.logger.info(f"Resuming from {state_file}: training goes on with epoch {self.start_epoch}.")
+        self.logger.info(f"Resuming from {file}: training goes on with epoch {self.start_epoch}.")
 
     def _warn_of_other_options(self, stored: dict[str, Any], file: Path | str) -> None:
         own = checkpoint.plain_config(self.config)

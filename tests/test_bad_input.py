@@ -13,6 +13,7 @@ import pytest
 import torch
 from recbole.quick_start import run_recbole
 
+from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.data.context import ContextError
 from recbole_instructrec.data.dataset import INSTRUCTION
 from recbole_instructrec.data.items import ItemFieldError
@@ -40,7 +41,9 @@ def small_options(data):
     ("options", "message"),
     [
         (["--dataset=nothing-like-this"], "nothing-like-this"),
+        (["--dataset=film"], "Did you mean films?"),
         (["--model=NoSuchModel"], "NoSuchModel"),
+        (["--model=sasrec"], "did you mean SASRec"),
         (["--config_files=nowhere.yaml"], "there is no file nowhere.yaml"),
         (["--dataset=films", "--text_encoder=nobody/nothing"], r"text_encoder 'nobody/nothing'"),
         (["--dataset=films", "--item_text_fields=['titel']"], "item_text_fields names 'titel'"),
@@ -139,17 +142,40 @@ def test_only_users_with_one_interaction(tmp_path):
         build_data(make_config(write_dataset(tmp_path / "d", "films", rows)))
 
 
-def test_missing_timestamps(tmp_path):
+def test_missing_timestamps(tmp_path, caplog):
     rows = [(u, i, "" if k % 10 == 0 else t) for k, (u, i, t) in enumerate(small_interactions())]
     data = write_dataset(tmp_path / "d", "films", rows)
-    model, _, train, _, _ = build_all(make_config(data, context_fields=["hour", "gap"]))
-    assert torch.isfinite(model.calculate_loss(next(iter(train))))
-
-
-def test_misspelt_options_are_named(films, caplog):
     with caplog.at_level(logging.WARNING):
+        model, _, train, _, _ = build_all(make_config(data, context_fields=["hour", "gap"]))
+    assert torch.isfinite(model.calculate_loss(next(iter(train))))
+    gaps = sum(not t for _, _, t in rows)
+    assert f"{gaps} of {len(rows)} interactions have no timestamp" in caplog.text
+
+
+def test_misspelt_options_are_refused(films):
+    with pytest.raises(ValueError, match="nothing reads the option instruction_sorce; did you mean instruction_source"):
         build_data(make_config(films, instruction_sorce="intent"))
-    assert "did you mean instruction_source?" in caplog.text
+    build_data(make_config(films, note_of_mine="an option that resembles none"))
+
+
+def test_several_attributes_in_one_are_warned_of(tmp_path, caplog):
+    items = [(i, t, "Romance,Comedy" if k % 2 else "War|Drama") for k, (i, t, _) in enumerate(small_items())]
+    data = write_dataset(tmp_path / "d", "films", items=items)
+    with caplog.at_level(logging.WARNING):
+        build_data(make_config(data))
+    assert "separate them by spaces" in caplog.text
+
+
+def test_a_checkpoint_to_resume_is_looked_for_first(films, tmp_path):
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        build_data(make_config(films, resume=str(tmp_path / "none.pth")))
+
+
+def test_a_request_is_not_answered_in_training_mode(films):
+    model, _, _, _, test = build_all(make_config(films))
+    model.train()
+    with pytest.raises(RuntimeError, match=r"model\.eval"):
+        model.request(next(iter(test))[0][:1], model.hear(["some comedy"]))
 
 
 def test_a_date_in_the_options_does_not_cost_an_epoch(films):

@@ -198,7 +198,8 @@ def test_report_of_degree_threshold_and_silence():
     assert told.degree == "little" and told.confidence > 0.8 and silent.nothing and silent.degree is None
     assert told.asked == [Asked("Comedy", "want", told.asked[0].confidence)]
     assert understood(said_of(asked), ["Comedy", "Horror"], 0.9)[0].nothing
-    assert understood(Said(torch.tensor([-1]), torch.zeros(0)), ["Comedy"])[0].nothing
+    unsaid = understood(Said(torch.tensor([-1]), torch.zeros(0)), ["Comedy"])[0]
+    assert unsaid.nothing and not unsaid.said and told.said
     assert (LITTLE, NORMAL) == (0, 1)
 
 

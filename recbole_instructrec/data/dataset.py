@@ -83,6 +83,11 @@ class InstructRecDataset(SequentialDataset):
         if self.time_field in self.inter_feat:
             raw = self.inter_feat[self.time_field].to_numpy(dtype=np.float64)
             self._raw_time = np.nan_to_num(raw, nan=-1).astype(np.int64)
+            if timeless := int(np.isnan(raw).sum()):
+                self.logger.warning(
+                    f"{timeless} of {len(raw)} interactions have no {self.time_field}: they are sorted in at the mean "
+                    "of the others, as RecBole does. Complete them, or take them out of the .inter file."
+                )
         super()._fill_nan()
 
     def _change_feat_format(self) -> None:

@@ -20,6 +20,9 @@ _PLACEHOLDERS = {"unknown", "none", "n/a", "(no", "genres", "listed)"}
 # A value such as "-" has nothing to ask for.
 _LEGIBLE = re.compile(r"[^\W_]")
 
+# Several values in one, as other formats write them.
+_JOINED = re.compile(r"\w[,;|/]\s?\w")
+
 _YEAR = re.compile(r"[12]\d{3}")
 
 
@@ -152,6 +155,12 @@ class Attributes:
         if len(counts) > max_values:
             getLogger().info(
                 f"{option} has {len(counts)} values; the {max_values} most frequent are used (intent_max_values)."
+            )
+        joined = [word for word in names if _JOINED.search(word)]
+        if 2 * len(joined) > len(names):
+            getLogger().warning(
+                f"{option}: most values are like {joined[0]!r} and count as one attribute each. If they are several, "
+                "separate them by spaces in the .item file (seq_separator) and give the column the type token_seq."
             )
         code = {word: index for index, word in enumerate(names)}
         kept = [(item, code[word]) for item, word in pairs if word in code]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from recbole_instructrec.spelling import did_you_mean
 
 #: Metrics and lists that every run is measured with, unless a plan says otherwise.
 MEASURED = {
@@ -163,8 +164,7 @@ class _Reader:
 
     def _keys(self, told: Mapping[str, Any], known: set[str], where: str) -> None:
         for key in told.keys() - known:
-            close = difflib.get_close_matches(str(key), known, 1)
-            self.wrong.append(f"{where}: unknown key {key!r}" + (f"; did you mean {close[0]}?" if close else ""))
+            self.wrong.append(f"{where}: unknown key {key!r}{did_you_mean(str(key), known)}")
 
     def _options(self, told: Any, where: str) -> dict[str, Any]:
         if told is not None and not isinstance(told, dict):
@@ -256,17 +256,13 @@ def unknown_names(entries: list[Entry]) -> list[str]:
     wrong = []
     for entry in entries:
         if entry.model.lower() not in models:
-            close = difflib.get_close_matches(entry.model.lower(), models, 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            wrong.append(f"{entry.name}: RecBole has no model named {entry.model!r}{hint}")
+            wrong.append(f"{entry.name}: RecBole has no model named {entry.model!r}{did_you_mean(entry.model, models)}")
             continue
         known = general | _keys_of(inside / "properties" / "model" / f"{entry.model}.yaml")
         if entry.model == "InstructRec":
             known |= {option.name for option in options_of_ours()}
         for name in sorted({name for trial in entry.trials for name in trial} - known):
-            close = difflib.get_close_matches(name, known, 1, 0.8)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            wrong.append(f"{entry.name}: nothing reads the option {name!r}{hint}")
+            wrong.append(f"{entry.name}: nothing reads the option {name!r}{did_you_mean(name, known, 0.8)}")
     return wrong
 
 

@@ -357,9 +357,15 @@ class InstructRec(Hearing):
 
         Raises
         ------
+        RuntimeError
+            In training mode, in which lists are random.
         ValueError
             When there are not as many texts as rows.
         """
+        if self.training:
+            raise RuntimeError(
+                "request: the model is in training mode, where dropout makes lists random; model.eval()."
+            )
         if len(said.line) != len(interaction):
             raise ValueError(f"request: {len(interaction)} rows, but {len(said.line)} texts were heard.")
         earlier, items, length = self._latest(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])

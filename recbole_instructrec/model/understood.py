@@ -51,12 +51,15 @@ class Understood(NamedTuple):
     cut : bool
         Whether the instruction goes on after what was read of it
         (``max_text_tokens``): what it asks for there is not reported.
+    said : bool
+        Whether there was anything to read at all.
     """
 
     asked: list[Asked]
     degree: str | None
     confidence: float
     cut: bool = False
+    said: bool = True
 
     @property
     def nothing(self) -> bool:
@@ -65,6 +68,7 @@ class Understood(NamedTuple):
 
 
 _NOTHING = Understood([], None, 0.0)
+_SILENT = _NOTHING._replace(said=False)
 
 
 def recognised(intent: Intent, threshold: float = THRESHOLD) -> torch.Tensor:
@@ -103,7 +107,7 @@ def understood(said: Said, names: Sequence[str], threshold: float = THRESHOLD) -
     lines = [_NOTHING] * len(said.numbers) if said.intent is None else _asked(said.intent, names, threshold)
     if said.cut:
         lines = [one._replace(cut=cut) for one, cut in zip(lines, said.cut, strict=True)]
-    return [lines[line] if line >= 0 else _NOTHING for line in said.line.tolist()]
+    return [lines[line] if line >= 0 else _SILENT for line in said.line.tolist()]
 
 
 def _asked(intent: Intent, names: Sequence[str], threshold: float) -> list[Understood]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,15 @@ from recbole_instructrec.steering.axes import MODEL, Line
 
 #: Half the width of a 95 % interval, in standard errors.
 INTERVAL = 1.96
+
+
+# Widths of the table's columns: it shall fit a terminal of 125 characters.
+_MEASURE, _CELL = 29, 11
+
+_LEGEND = """
+± half of a 95 % interval over the rows. NDCG@10 is that of the row's target; a share counts the items of a list of 10.
+reader without error: the same answer to a request, but told what it asks for. RRF: reciprocal-rank fusion.
+unlike training: of the wordings those that resemble none of training. All requests are made from the target."""
 
 
 def table(lines: Sequence[Line], rankers: Sequence[str]) -> str:
@@ -30,19 +41,39 @@ def table(lines: Sequence[Line], rankers: Sequence[str]) -> str:
     str
         Text for a terminal.
     """
-    rows = [["axis", "wording", "measure", "rows", *rankers]]
-    for line in lines:
-        n = max(int(value["n"]) for value in line.values.values())
-        rows.append([line.axis, line.wording, line.measure, str(n), *[_cell(line.values.get(r)) for r in rankers]])
-    width = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    text = ["  ".join(cell.ljust(size) for cell, size in zip(row, width, strict=True)).rstrip() for row in rows]
-    return "\n".join([text[0], "-" * len(text[0]), *text[1:]])
+    head = _row("", list(rankers))
+    text = [*head, "-" * max(map(len, head))]
+    for (axis, wording), group in groupby(lines, lambda line: (line.axis, line.wording)):
+        figures = list(group)
+        n = max(int(value["n"]) for line in figures for value in line.values.values())
+        text.append(f"{axis} ({wording}; {n} rows)")
+        for line in figures:
+            text += _row(
+                line.measure,
+                [
+                    _cell(line.values.get(ranker)) if len(line.values) > 1 or ranker in line.values else ""
+                    for ranker in rankers
+                ],
+            )
+    return "\n".join([*text, _LEGEND])
+
+
+def _row(label: str, cells: Sequence[str]) -> list[str]:
+    """A row of the table; what is too long for its column goes on below."""
+    parts = [
+        textwrap.wrap(label, _MEASURE) or [""],
+        *[textwrap.wrap(cell, _CELL, break_on_hyphens=True) for cell in cells],
+    ]
+    text = []
+    for words in zip_longest(*parts, fillvalue=""):
+        text.append((f"  {words[0]:<{_MEASURE}}" + "".join(f" {word:<{_CELL}}" for word in words[1:])).rstrip())
+    return text
 
 
 def _cell(value: dict[str, float] | None) -> str:
     if value is None or math.isnan(value["value"]):
         return "-"
-    return f"{value['value']:.4f} ±{INTERVAL * value['error']:.4f}"
+    return " ±".join(f"{number:.3f}".replace("0.", ".", 1) for number in (value["value"], INTERVAL * value["error"]))
 
 
 def write_json(file: Path, about: dict[str, Any], lines: Sequence[Line]) -> None:

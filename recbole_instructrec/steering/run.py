@@ -135,6 +135,8 @@ def steer(checkpoint: str, output: str | None, users: int, seed: int) -> int:
     print(f"Steering {checkpoint} ({config['dataset']}, {_size(dataset, users)} test rows)")
     lines, names = measure(model, dataset, users, seed, lambda axis: print(f"  {axis} ...", flush=True))
     print(table(lines, names))
+    for language in set(_other_languages()) - set(dataset.templates.languages):
+        print(f"{language}: this model was not taught it (instruction_language, and a text_encoder that reads it).")
     name = f"steering-{Path(checkpoint).stem}"
     folder = Path(output) if output else Path(checkpoint).parent
     folder.mkdir(parents=True, exist_ok=True)
