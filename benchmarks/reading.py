@@ -22,6 +22,7 @@ from recbole_instructrec.data.instructions.wish import KINDS, Wish, wish_of
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.model.intent import Intent, Wishes
 from recbole_instructrec.model.reading.lessons import Lessons
+from recbole_instructrec.model.reading.memory import RequestMemory, whole_of
 from recbole_instructrec.model.reading.reader import vectors_of_names
 from recbole_instructrec.model.reading.readers import Encoder, packaged, reader_of
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
@@ -119,6 +120,12 @@ def main() -> None:
     )
     seconds = time.perf_counter() - begin
     vectors = vectors_of_names(names, of_names)
+    memory = None if found is None or "memory" not in found else RequestMemory.of(found["memory"], names)
+
+    def read_part(states: list[torch.Tensor]) -> Intent:
+        intent = reader.read(states, vectors)[0]
+        return intent if memory is None else memory(intent, whole_of(states))
+
     said = Templates([args.language])
     texts, wishes, number = requests(said, args.part, names, args.n)
     kinds = [list(KINDS)[place] for place in number]
@@ -126,10 +133,7 @@ def main() -> None:
         for more in (nothing_asked(said, names), unnamed(names)):
             texts, wishes, kinds = texts + more[0], wishes + more[1], kinds + more[2]
     with torch.no_grad():
-        read = [
-            reader.read(encoder.token_states(texts[place : place + 256]), vectors)[0]
-            for place in range(0, len(texts), 256)
-        ]
+        read = [read_part(encoder.token_states(texts[place : place + 256])) for place in range(0, len(texts), 256)]
     right_ones = right(Intent.of(torch.cat([intent.flat() for intent in read])), Wishes.of(wishes, len(names)))
     of_kind = np.array(kinds)
     rows = {name: right_ones[:, of_kind == name].mean(1) for name in dict.fromkeys(kinds)}

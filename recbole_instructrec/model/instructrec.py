@@ -139,7 +139,7 @@ class InstructRec(Hearing):
         if encoder is not None and (self.match is not None or isinstance(self.instructions, FrozenInstructions)):
             parts["text encoder"] = [encoder.fingerprint]
             if isinstance(self.intent, ReadIntents) and self.intent.encoder != encoder.fingerprint:
-                parts["reader of requests"] = [self.intent.encoder]  # the packaged reader has adapters of its own
+                parts["reader of requests"] = self.intent.comes_with  # the packaged reader has adapters of its own
         if isinstance(self.instructions, BiLSTMInstructions):
             parts["vocabulary"] = list(self.instructions.vocabulary)
         return {name: fingerprint_of(values) for name, values in parts.items()}

@@ -123,6 +123,16 @@ class Templates:
             found += [text for sign in signs for text in requests.get(sign, [])]
         return found
 
+    def requests(self) -> list[tuple[str, str, str]]:
+        """Whole requests of training that do not name what they speak of: value in lower case, sign, text."""
+        return [
+            (value, sign, text)
+            for language in self._languages
+            for value, said in language.get("requests", {}).items()
+            for sign in ("want", "avoid")
+            for text in said.get(sign, [])
+        ]
+
     def sentences(self) -> list[str]:
         """What training says of any value, with places for it: templates, clauses, common sentences, patterns."""
         found: list[str] = []

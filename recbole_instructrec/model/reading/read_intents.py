@@ -12,8 +12,9 @@ from torch import nn
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.model.intent import N_DEGREES, Intent
 from recbole_instructrec.model.reading.lessons import Lessons
+from recbole_instructrec.model.reading.memory import RequestMemory, whole_of
 from recbole_instructrec.model.reading.reader import IntentReader, vectors_of_names
-from recbole_instructrec.model.reading.readers import Encoder, reader_of, shape_for
+from recbole_instructrec.model.reading.readers import Encoder, packaged, reader_of, shape_for
 from recbole_instructrec.model.text_cache import TextCache
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 
@@ -70,6 +71,8 @@ class ReadIntents(nn.Module):
         shape = shape_for(self._of, templates.languages, own=lessons is not None)
         self.reader = IntentReader(encoder.size, shape).eval().requires_grad_(False)
         self.register_buffer("vectors", vectors_of_names(names, of_names), persistent=False)
+        found = packaged(encoder.weights, templates.languages) if lessons is None else None
+        self.memory = RequestMemory.of(found["memory"], names) if found is not None and "memory" in found else None
         self.register_buffer("learned", torch.tensor(0.0))
         self._read: torch.Tensor | None = None
 
@@ -77,6 +80,11 @@ class ReadIntents(nn.Module):
     def encoder(self) -> str:
         """Hash of the encoder whose states are read."""
         return self._encoder.fingerprint
+
+    @property
+    def comes_with(self) -> list[str]:
+        """Hashes of what is not stored with the weights: the encoder, and the requests that are remembered."""
+        return [self.encoder, *([] if self.memory is None else [self.memory.fingerprint])]
 
     def train(self, mode: bool = True) -> ReadIntents:
         """The reader stays as it is: it is not trained with the recommender."""
@@ -114,7 +122,7 @@ class ReadIntents(nn.Module):
                 self._encoder.folder,
                 "intents",
                 hashlib.sha256(
-                    b"".join([*parts, self.vectors.cpu().numpy().tobytes(), self._encoder.fingerprint.encode()])
+                    b"".join([*parts, self.vectors.cpu().numpy().tobytes(), *map(str.encode, self.comes_with)])
                 ).hexdigest(),
             )
             width = 2 * len(self._names) + N_DEGREES
@@ -131,4 +139,8 @@ class ReadIntents(nn.Module):
         """As :meth:`read`, from the states of the texts' tokens, ``[n_tokens, 2 * size]`` each."""
         self.learn()
         parts = [states[begin : begin + _AT_A_TIME] for begin in range(0, len(states), _AT_A_TIME)]
-        return Intent.of(torch.cat([self.reader.read(part, self.vectors)[0].flat() for part in parts]))
+        return Intent.of(torch.cat([self._of_states(part).flat() for part in parts]))
+
+    def _of_states(self, states: Sequence[torch.Tensor]) -> Intent:
+        intent = self.reader.read(states, self.vectors)[0]
+        return intent if self.memory is None else self.memory(intent, whole_of(states).to(intent.presence.device))

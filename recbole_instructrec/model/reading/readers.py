@@ -54,7 +54,8 @@ class Encoder(NamedTuple):
     contextual: bool = True
 
 
-def _file(weights: str, languages: Sequence[str]) -> Path:
+def file_of(weights: str, languages: Sequence[str]) -> Path:
+    """Where the reader of an encoder and of languages lies in the package."""
     return _PACKAGED / f"{weights[:16]}-{'-'.join(sorted(languages))}.pt"
 
 
@@ -71,9 +72,10 @@ def packaged(weights: str | None, languages: Sequence[str]) -> dict[str, Any] | 
     Returns
     -------
     dict or None
-        Keys ``reader`` (a ``state_dict``), ``adapter`` (of :class:`~.adapter.LowRank`), ``about`` (how it was taught).
+        Keys ``reader`` (a ``state_dict``), ``adapter`` (of :class:`~.adapter.LowRank`), ``memory`` (of
+        :class:`~.memory.RequestMemory`), ``about`` (how they were made).
     """
-    file = None if weights is None else _file(weights, languages)
+    file = None if weights is None else file_of(weights, languages)
     return torch.load(file, map_location="cpu", weights_only=True) if file is not None and file.is_file() else None
 
 
@@ -106,7 +108,7 @@ def save_packaged(
     def half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
 
-    file = file or _file(weights, languages)
+    file = file or file_of(weights, languages)
     file.parent.mkdir(exist_ok=True)
     save_atomically({"reader": half(reader.state_dict()), "adapter": half(adapter), "about": about}, file)
     return file
