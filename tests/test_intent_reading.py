@@ -188,10 +188,10 @@ def test_packaged_reader_reads_signs(packaged_reader):
 def test_packaged_reader_reads_about_attributes_that_it_has_not_met(packaged_reader, encoder):
     names = ["bossa nova", "hard-rock", "Cookbooks", "acoustic"]
     assert set(names) <= set(packaged(encoder.weights, ["en"])["about"]["kept_out"])
-    said = ["show me some bossa nova", "no hard rock please", "cookbooks, but nothing acoustic", "i need a new lamp"]
+    said = ["show me some bossa nova", "no hard rock please", "cookbooks, but no bossa nova", "i need a new lamp"]
     intent, _ = packaged_reader(names, said)
-    assert (torch.sigmoid(intent.presence) > 0.5).int().tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [0] * 4]
-    assert intent.sign[0, 0] > 0 > intent.sign[1, 1] and intent.sign[2, 2] > 0 > intent.sign[2, 3]
+    assert (torch.sigmoid(intent.presence) > 0.5).int().tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0] * 4]
+    assert intent.sign[0, 0] > 0 > intent.sign[1, 1] and intent.sign[2, 2] > 0 > intent.sign[2, 0]
 
 
 def test_packaged_reader_reads_most_of_what_it_is_chosen_by(packaged_reader):
