@@ -66,6 +66,26 @@ def unnamed(names: list[str]) -> tuple[list[str], list[Wish], list[str]]:
     return texts, wishes, signs
 
 
+def composed(names: list[str], n: int = 400) -> tuple[list[str], list[Wish], list[str]]:
+    """Two short requests of :func:`unnamed` in one: two wishes, or a wish and an avoidance."""
+    texts, wishes, signs = unnamed(names)
+    short = [place for place, text in enumerate(texts) if len(text.split()) <= 9]
+    want = [place for place in short if signs[place].startswith("want")]
+    avoid = [place for place in short if not signs[place].startswith("want")]
+    rng = np.random.default_rng(3)
+    found: tuple[list[str], list[Wish], list[str]] = ([], [], [])
+    while len(found[0]) < n:
+        two = len(found[0]) % 2 == 0
+        one, other = rng.choice(want), rng.choice(want if two else avoid)
+        if set(wishes[one].want) & set(wishes[other].want + wishes[other].avoid):
+            continue
+        first, second = texts[one].rstrip(" .!?"), texts[other]
+        found[0].append(f"{first}, and {second}" if two else f"{first}, but {second}")
+        found[1].append(Wish(wishes[one].want + wishes[other].want, wishes[other].avoid))
+        found[2].append("two wishes, unnamed" if two else "a wish and an avoidance, unnamed")
+    return found
+
+
 def nothing_asked(templates: Templates, names: list[str]) -> tuple[list[str], list[Wish], list[str]]:
     """Sentences that ask for no attribute."""
     rng = np.random.default_rng(2)
@@ -130,7 +150,7 @@ def main() -> None:
     texts, wishes, number = requests(said, args.part, names, args.n)
     kinds = [list(KINDS)[place] for place in number]
     if args.part == "dev" and args.language == "en" and args.attributes == "ml-100k":
-        for more in (nothing_asked(said, names), unnamed(names)):
+        for more in (nothing_asked(said, names), unnamed(names), composed(names)):
             texts, wishes, kinds = texts + more[0], wishes + more[1], kinds + more[2]
     with torch.no_grad():
         read = [read_part(encoder.token_states(texts[place : place + 256])) for place in range(0, len(texts), 256)]

@@ -140,6 +140,7 @@ def check_options(config: Any) -> None:
     known |= {option.name for option in options()}
     for group in config.parameters.values():
         known |= set(group)
+    known |= _of_other_models() | {"world_size", "local_rank", "offset", "nproc", "group_offset", "ip", "port"}
     for name in getattr(config, "external_config_dict", {}):
         if name not in known and (hint := did_you_mean(name, known, 0.86)):
             wrong.append(f"nothing reads the option {name}{hint}")
@@ -149,6 +150,16 @@ def check_options(config: Any) -> None:
         from recbole_instructrec.checkpoint import check_readable, state_file  # torch, which --help needs not wait for
 
         check_readable(state_file(config["resume"]))  # before texts are encoded
+
+
+def _of_other_models() -> set[str]:
+    """Options that some model of RecBole reads: one file of options may serve several models."""
+    import recbole
+
+    found: set[str] = set()
+    for file in (Path(recbole.__file__).parent / "properties").rglob("*.yaml"):
+        found |= set(re.findall(r"^(\w+):", file.read_text(encoding="utf-8"), re.MULTILINE))
+    return found
 
 
 def drop_long_lists(config: Any, n_items: int) -> None:

@@ -39,6 +39,7 @@ _POSITIONS = "behaviour.position.weight"
 #: Parameters that stand for things of the data set, whose hashes are in the checkpoint (``InstructRec.made_for``).
 _OF_THE_DATA_SET: tuple[tuple[tuple[str, ...], str], ...] = (
     (("intent.",), "attributes"),
+    (("intent.",), "reader of requests"),
     (("context.",), "context fields"),
     (("instructions.", "summary.", "match.query.", "intent."), "vocabulary"),
 )

@@ -290,9 +290,8 @@ class InstructRecTrainer(Trainer):
             logs, self.wandblogger.log_wandb = self.wandblogger.log_wandb, False
             try:
                 for row in rows:
-                    self.logger.info(
-                        f"Evaluation row {row}: the model is told {TOLD[row]}. New texts are encoded first."
-                    )
+                    first = " Texts that are new are read first." if row in ("history", "file", "intent") else ""
+                    self.logger.info(f"Evaluation row {row}: the model is told {TOLD[row]}.{first}")
                     dataset.use_instructions(row)
                     results[row] = result if row == chosen else super().evaluate(eval_data, False, None, show_progress)
             finally:

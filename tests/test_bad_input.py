@@ -158,12 +158,13 @@ def test_misspelt_options_are_refused(films):
     build_data(make_config(films, note_of_mine="an option that resembles none"))
 
 
-def test_several_attributes_in_one_are_warned_of(tmp_path, caplog):
-    items = [(i, t, "Romance,Comedy" if k % 2 else "War|Drama") for k, (i, t, _) in enumerate(small_items())]
+@pytest.mark.parametrize("genres", [("Romance,Comedy", "War|Drama"), ("Romance, Comedy", "War, Drama")])
+def test_several_attributes_in_one_are_warned_of(tmp_path, caplog, genres):
+    items = [(i, t, genres[k % 2]) for k, (i, t, _) in enumerate(small_items())]
     data = write_dataset(tmp_path / "d", "films", items=items)
     with caplog.at_level(logging.WARNING):
         build_data(make_config(data))
-    assert "separate them by spaces" in caplog.text
+    assert "separated by spaces alone" in caplog.text
 
 
 def test_a_checkpoint_to_resume_is_looked_for_first(films, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import yaml
 from torch.nn import functional as F
 
 from recbole_instructrec.data.instructions.words import Templates
@@ -12,11 +13,17 @@ from recbole_instructrec.model.reading.memory import Judgement, RequestMemory, w
 from recbole_instructrec.model.reading.readers import packaged
 from recbole_instructrec.model.text import PACKAGED_NAME
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+from recbole_instructrec.steering.requests import PARAPHRASES
 from tests.support import build_all, make_config
 
 #: The reader alone, and votes alone.
 READER = Judgement(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 5.0)
 VOTES = Judgement(0.0, 1.0, 0.0, 0.7, 0.0, 1.0, 0.0, 5.0)
+
+
+def paraphrases():
+    """The sets of requests that are measured with."""
+    return list(yaml.safe_load(PARAPHRASES.read_text(encoding="utf-8")).values())
 
 
 def memory(judgement, names=("Comedy", "Horror", "1990s")):
@@ -73,14 +80,16 @@ def test_the_packaged_memory_is_of_the_words_that_are_here():
     requests = Templates(["en"]).requests()
     about = found["about"]["memory"]
     assert about["templates"] == Templates(["en"]).fingerprint, "words were changed: run tools/remember_requests.py"
-    assert about["commit"] and about["dirty"] is False and about["requests"] == len(requests)
+    assert about["commit"] and about["dirty"] is False and about["requests"] + about["left_out"] == len(requests)
     kept = RequestMemory.of(found["memory"], ["Comedy", "Horror"])
-    assert len(kept.vectors) == len(requests)
+    assert len(kept.vectors) == about["requests"]
     adapted = FrozenTextEncoder(PACKAGED_NAME, 64, None, False, found["adapter"])
-    places = [0, 3000, len(requests) - 1]
-    vectors = torch.from_numpy(adapted.encode([requests[place][2] for place in places]))
-    assert (vectors * kept.vectors[places]).sum(1).min() > 0.999
-    states = adapted.token_states([requests[place][2] for place in places])
+    some = [requests[place][2] for place in (0, 3000, len(requests) - 1)]
+    vectors = torch.from_numpy(adapted.encode(some))
+    assert (vectors @ kept.vectors.T).amax(1).min() > 0.999
+    measured = [text for wordings in paraphrases() for texts in wordings.values() for text in texts]
+    assert (torch.from_numpy(adapted.encode(measured)) @ kept.vectors.T).max() < 0.81  # nothing is looked up
+    states = adapted.token_states(some)
     assert torch.allclose(whole_of(states), vectors, atol=2e-3)
 
 
@@ -92,7 +101,29 @@ def test_requests_without_the_attributes_name_are_heard(films):
         "two hours of silly jokes please, my week was awful",
         "the trenches, the mud, and a letter home from the front",
         "what is the weather like in Lisbon",
+        "a funny movie with plenty of zombies",
+        "something silly to laugh at, but no soldiers and trenches",
     ]
-    heard = [[(one.attribute, one.sign) for one in told.asked] for told in model.eval().understood(model.hear(said))]
-    assert heard == [[("Horror", "want")], [("Comedy", "want")], [("War", "want")], []]
+    heard = [
+        sorted((one.attribute, one.sign) for one in told.asked) for told in model.eval().understood(model.hear(said))
+    ]
+    two = [[("Comedy", "want"), ("Horror", "want")], [("Comedy", "want"), ("War", "avoid")]]
+    assert heard == [[("Horror", "want")], [("Comedy", "want")], [("War", "want")], []] + two
     assert model.intent.memory.fingerprint in model.intent.comes_with
+
+
+def test_half_precision_around_it_changes_nothing(films):
+    model, *_ = build_all(make_config(films))
+    said = ["two hours of silly jokes please, my week was awful"]
+    plain = model.eval().hear(said).intent.flat()
+    with torch.autocast("cpu", torch.bfloat16):
+        states = model.intent._encoder.token_states(said)
+        read = model.intent.memory(Intent(*[part.bfloat16() for part in model.hear(said).intent]), whole_of(states))
+    assert torch.isfinite(read.flat()).all() and plain.shape == read.flat().shape
+
+
+@pytest.mark.parametrize("name", ["Sci-Fi", "sci fi", "SCI_FI"])
+def test_names_may_be_written_otherwise(name):
+    vectors = torch.eye(3)
+    one = RequestMemory(vectors, torch.tensor([0, 0, 0]), ["sci-fi"], torch.zeros(4), VOTES, [name])
+    assert one.columns.tolist() == [0]

@@ -3,8 +3,9 @@
     python tools/teach_reader.py        # first, where the words have changed
     python tools/remember_requests.py
 
-Remembered are the requests that speak of an attribute without its name, as the reader's encoder has them. How they
-are weighed against the reader is learned from requests that readers are chosen by (benchmarks/unnamed_dev.yaml, and
+Remembered are the requests that speak of an attribute without its name, as the reader's encoder has them, but for
+those that are near one that is measured with: what is looked up there would tell nothing. How they are weighed against
+the reader is learned from requests that readers are chosen by (benchmarks/unnamed_dev.yaml, two of them in one, and
 sentences that ask for nothing): seven numbers, by logistic regression.
 """
 
@@ -17,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.reading import nothing_asked, unnamed
+from benchmarks.reading import composed, nothing_asked, unnamed
 from recbole_instructrec.checkpoint import save_atomically
 from recbole_instructrec.data.instructions.wish import Wish
 from recbole_instructrec.data.instructions.words import Templates
@@ -32,15 +34,26 @@ from recbole_instructrec.model.reading.reader import vectors_of_names
 from recbole_instructrec.model.reading.readers import Encoder, file_of, packaged, reader_of
 from recbole_instructrec.model.text import PACKAGED_NAME
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+from recbole_instructrec.steering.requests import PARAPHRASES
 
 # Attributes of films beside the genres, which no request is remembered of.
 _DECADES = ["1930s", "1940s", "1950s", "1960s", "1970s", "1980s", "1990s"]
 
-# The reader is believed without a vote above this logit: requests that name what they ask for lose nothing then.
-_SURE = 5.0
+# The reader is believed without a vote above this logit: requests that name what they ask for, or ask for two things,
+# lose nothing then.
+_SURE = 2.0
+
+# Above this cosine to a measured request one is not remembered.
+_NEAR = 0.8
 
 # Of the regressions: nearly none, they have few weights.
 _INVERSE_PENALTY = 100.0
+
+
+def measured() -> list[str]:
+    """Requests without their attribute's name that are measured with."""
+    sets = yaml.safe_load(PARAPHRASES.read_text(encoding="utf-8"))
+    return [text for wordings in sets.values() for texts in wordings.values() for text in texts]
 
 
 class Reading:
@@ -86,7 +99,7 @@ def regression(features: list[np.ndarray], target: np.ndarray, balanced: bool = 
 
 def judged(reading: Reading, names: list[str], templates: Templates, memory: RequestMemory) -> Judgement:
     """How votes are weighed, from requests that readers are chosen by."""
-    texts, wishes, _ = unnamed(names)
+    texts, wishes, _ = (one + two for one, two in zip(unnamed(names), composed(names), strict=True))
     silent, _, _ = nothing_asked(templates, names)
     texts, wishes = texts + silent, wishes + [Wish()] * len(silent)
     intent, whole = reading.read(texts)
@@ -116,12 +129,14 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     templates = Templates(["en"])
-    remembered = templates.requests()
-    values = sorted({value for value, _, _ in remembered})
+    requests = templates.requests()
+    values = sorted({value for value, _, _ in requests})
     names = [*values, *_DECADES]
     reading = Reading(names, templates)
-    _, vectors = reading.read([text for _, _, text in remembered])
-    vectors = vectors.half().float()  # as they are stored
+    _, vectors = reading.read([text for _, _, text in requests])
+    near = (vectors @ reading.read(measured())[1].T).amax(1) > _NEAR
+    remembered = [request for request, left_out in zip(requests, near.tolist(), strict=True) if not left_out]
+    vectors = vectors[~near].half().float()  # as they are stored
     about = torch.tensor([values.index(value) for value, _, _ in remembered])
     wants = np.array([sign == "want" for _, sign, _ in remembered])
     tone = regression(list(vectors.numpy().T), wants, balanced=True)
@@ -130,7 +145,8 @@ def main() -> None:
     memory = RequestMemory(vectors, about, values, weights, nothing, names)
     judgement = judged(reading, names, templates, memory)
     reading.found["memory"] = RequestMemory.plain(vectors, about, values, weights, judgement)
-    reading.found["about"]["memory"] = {"requests": len(remembered), "templates": templates.fingerprint, **taught_from}
+    kept = {"requests": len(remembered), "left_out": len(requests) - len(remembered)}
+    reading.found["about"]["memory"] = {**kept, "templates": templates.fingerprint, **taught_from}
     assert reading.weights is not None
     file = file_of(reading.weights, templates.languages)
     save_atomically(reading.found, file)

@@ -75,7 +75,22 @@ class InstructRecDataset(SequentialDataset):
                     f"{filepath}, line 1: the columns must be name:type (type token, token_seq, float or float_seq), "
                     f"separated by {self.config['field_separator']!r} (field_separator), but there is {column!r}."
                 )
-        return super()._load_feat(filepath, source)
+        try:
+            return super()._load_feat(filepath, source)
+        except ValueError as error:
+            raise ValueError(
+                f"{filepath}: {error}. A column of type float holds numbers; a date must become seconds since 1970."
+            ) from error
+
+    def _filter_inter_by_user_or_item(self) -> None:
+        """As RecBole; interactions of users or items that a loaded .user or .item file does not have are counted."""
+        before = len(self.inter_feat)
+        super()._filter_inter_by_user_or_item()
+        if gone := before - len(self.inter_feat):
+            self.logger.warning(
+                f"{gone} of {before} interactions are left out: the .item or .user file has no line for their item or "
+                "user. Complete that file, or leave it out of load_col."
+            )
 
     def _fill_nan(self) -> None:
         """Keep the timestamps as they stand: RecBole fills gaps with the mean, then makes them normalised float32."""

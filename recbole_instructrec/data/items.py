@@ -21,7 +21,7 @@ _PLACEHOLDERS = {"unknown", "none", "n/a", "(no", "genres", "listed)"}
 _LEGIBLE = re.compile(r"[^\W_]")
 
 # Several values in one, as other formats write them.
-_JOINED = re.compile(r"\w[,;|/]\s?\w")
+_JOINED = re.compile(r"\w[,;|/](?:\w|$)")
 
 _YEAR = re.compile(r"[12]\d{3}")
 
@@ -157,10 +157,10 @@ class Attributes:
                 f"{option} has {len(counts)} values; the {max_values} most frequent are used (intent_max_values)."
             )
         joined = [word for word in names if _JOINED.search(word)]
-        if 2 * len(joined) > len(names):
+        if 3 * len(joined) > len(names):
             getLogger().warning(
-                f"{option}: most values are like {joined[0]!r} and count as one attribute each. If they are several, "
-                "separate them by spaces in the .item file (seq_separator) and give the column the type token_seq."
+                f"{option}: many values are like {joined[0]!r} and count as attributes of that name. In the .item file "
+                "values are separated by spaces alone (seq_separator), and the column has the type token_seq."
             )
         code = {word: index for index, word in enumerate(names)}
         kept = [(item, code[word]) for item, word in pairs if word in code]

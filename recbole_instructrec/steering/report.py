@@ -18,12 +18,13 @@ INTERVAL = 1.96
 
 
 # Widths of the table's columns: it shall fit a terminal of 125 characters.
-_MEASURE, _CELL = 29, 11
+_MEASURE, _CELL = 27, 11
 
 _LEGEND = """
-± half of a 95 % interval over the rows. NDCG@10 is that of the row's target; a share counts the items of a list of 10.
-reader without error: the same answer to a request, but told what it asks for. RRF: reciprocal-rank fusion.
-unlike training: of the wordings those that resemble none of training. All requests are made from the target."""
+± half of a 95 % interval (rows of one wording count together). NDCG@10 is that of the row's target; a share counts the
+items of a list of 10; of a share that is left, less is better. reader without error: the same answer to a request, but
+told what it asks for. RRF: reciprocal-rank fusion. unlike training: of the wordings those that resemble none of
+training. Most requests are made from the target: an oracle, for comparing rankers that are told the same."""
 
 
 def table(lines: Sequence[Line], rankers: Sequence[str]) -> str:

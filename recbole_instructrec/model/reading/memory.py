@@ -1,7 +1,7 @@
 """Requests that were taught, remembered: what a new one asks for is told from those that mean nearly the same.
 
 A reader that attends to tokens is sure of requests that name what they ask for. One that
-names nothing ("I want to sleep with the lights on afterwards") means something as a
+names nothing ("two hours of laughing tears, please") means something as a
 whole, and is better told from remembered requests that are near it.
 """
 
@@ -15,13 +15,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from recbole_instructrec.data.words import plain
 from recbole_instructrec.model.intent import Intent
 
 #: So many of the nearest remembered requests vote; their weight falls by e for a cosine that is lower by 1 / SHARPNESS.
 NEAREST, SHARPNESS = 10, 20.0
 
-#: Added to shares of votes: none is no certainty.
-LEAST = 1e-3
+#: Added to shares of votes: a request may ask for two things, and the nearest ones speak of one of them.
+LEAST = 0.05
+
+
+def plain_name(name: str) -> str:
+    """A name of an attribute whatever its capitals, hyphens, underscores and apostrophes."""
+    return " ".join(plain(name.replace("_", " ").replace("-", " ")).split())
 
 
 class Judgement(NamedTuple):
@@ -94,9 +100,9 @@ class RequestMemory(nn.Module):
         self.register_buffer("vectors", F.normalize(vectors.float(), dim=-1), persistent=False)
         self.register_buffer("about", about.long(), persistent=False)
         self.register_buffer("tone", tone.float(), persistent=False)
-        places = {value: place for place, value in enumerate(values)}
+        places = {plain_name(value): place for place, value in enumerate(values)}
         # The value of each attribute, and one behind the last for attributes that no request is remembered of.
-        columns = [places.get(name.lower(), len(values)) for name in names]
+        columns = [places.get(plain_name(name), len(values)) for name in names]
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.long), persistent=False)
         self._n = len(values)
 
@@ -155,16 +161,19 @@ class RequestMemory(nn.Module):
         """
         if not len(whole) or not self.columns.numel():
             return intent
-        whole, j = whole.float(), self.judgement
-        share, near = self.votes(whole)
-        votes = torch.log(share[:, self.columns] + LEAST)
-        weighed = j.presence * intent.presence + j.vote * votes + j.nearness * near.unsqueeze(1) + j.bias
-        others = self.columns == self._n
-        tone = (whole @ self.tone[:-1] + self.tone[-1]).unsqueeze(1)
-        return intent._replace(
-            presence=torch.where((intent.presence > j.sure) | others, intent.presence, weighed),
-            sign=torch.where(others, intent.sign, j.sign * intent.sign + j.tone * tone + j.leaning),
-        )
+        j, others = self.judgement, self.columns == self._n
+        # Whatever the precision of the recommender: cosines that are rounded would change who is near.
+        with torch.autocast(whole.device.type, enabled=False):
+            whole = whole.float()
+            presence, sign = intent.presence.float(), intent.sign.float()
+            share, near = self.votes(whole)
+            votes = torch.log(share[:, self.columns] + LEAST)
+            weighed = j.presence * presence + j.vote * votes + j.nearness * near.unsqueeze(1) + j.bias
+            tone = (whole @ self.tone[:-1] + self.tone[-1]).unsqueeze(1)
+            return intent._replace(
+                presence=torch.where((presence > j.sure) | others, presence, weighed),
+                sign=torch.where(others, sign, j.sign * sign + j.tone * tone + j.leaning),
+            )
 
 
 def whole_of(states: Sequence[torch.Tensor]) -> torch.Tensor:
