@@ -156,6 +156,21 @@ def test_misspelt_options_are_refused(films):
     with pytest.raises(ValueError, match="nothing reads the option instruction_sorce; did you mean instruction_source"):
         build_data(make_config(films, instruction_sorce="intent"))
     build_data(make_config(films, note_of_mine="an option that resembles none"))
+    build_data(make_config(films, num_layers=1, world_size=1, metrics_k=3))  # of other models, of several processes
+
+
+def test_a_date_as_timestamp_says_what_to_do(tmp_path):
+    rows = [(u, i, "1998-05-05") for u, i, _ in small_interactions()]
+    with pytest.raises(ValueError, match=r"films.inter: .*1998-05-05.*seconds since 1970"):
+        build_data(make_config(write_dataset(tmp_path / "d", "films", rows)))
+
+
+def test_interactions_without_a_line_of_their_item_are_counted(tmp_path, caplog):
+    data = write_dataset(tmp_path / "d", "films", items=small_items()[1:])
+    with caplog.at_level(logging.WARNING):
+        build_data(make_config(data))
+    gone = sum(item == "i0" for _, item, _ in small_interactions())
+    assert f"{gone} of {len(small_interactions())} interactions are left out" in caplog.text
 
 
 @pytest.mark.parametrize("genres", [("Romance,Comedy", "War|Drama"), ("Romance, Comedy", "War, Drama")])

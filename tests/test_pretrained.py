@@ -245,6 +245,17 @@ def test_what_this_run_sets_is_not_overwritten(films, caplog):
     assert "temperature 0.07 there, 2.0 here" in caplog.text
 
 
+def test_another_packaged_reader_is_not_taken_over(films, caplog):
+    model, file, _ = trained(films)
+    state = checkpoint.read(file)
+    state["state_dict"]["_extra_state"]["reader of requests"] = "of an earlier version"
+    checkpoint.save_atomically(state, file)
+    with caplog.at_level(logging.INFO):
+        started(films, file)
+    assert "intent (other reader of requests)" in caplog.text
+    assert model.made_for["reader of requests"] != "of an earlier version"
+
+
 def test_words_of_a_bilstm_are_left_where_they_differ(films, tmp_path, caplog):
     _, file, _ = trained(films, instruction_encoder="bilstm")
     with caplog.at_level(logging.INFO):

@@ -102,13 +102,13 @@ def test_requests_without_the_attributes_name_are_heard(films):
         "the trenches, the mud, and a letter home from the front",
         "what is the weather like in Lisbon",
         "a funny movie with plenty of zombies",
-        "something silly to laugh at, but no soldiers and trenches",
+        "something funny but no zombies",
     ]
     heard = [
         sorted((one.attribute, one.sign) for one in told.asked) for told in model.eval().understood(model.hear(said))
     ]
-    two = [[("Comedy", "want"), ("Horror", "want")], [("Comedy", "want"), ("War", "avoid")]]
-    assert heard == [[("Horror", "want")], [("Comedy", "want")], [("War", "want")], []] + two
+    two = [[("Comedy", "want"), ("Horror", "want")], [("Comedy", "want"), ("Horror", "avoid")]]
+    assert heard == [[("Horror", "want")], [("Comedy", "want")], [("War", "want")], [], *two]
     assert model.intent.memory.fingerprint in model.intent.comes_with
 
 
