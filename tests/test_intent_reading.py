@@ -438,3 +438,38 @@ def test_teaching_is_repeatable():
         reader = IntentReader(8)
         losses.append(teach(reader, KeptStates(fake_states(texts)), wishes, known, Lessons(epochs=1), 5, False))
     assert losses[0] == losses[1]
+
+
+def test_an_interrupted_teaching_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_instructrec.model.reading.lessons._KEPT_EVERY", 3)
+    texts, wishes = make_requests(Templates(["en"]), ["Comedy", "Drama"], [], 300, 1)
+    known, lessons = Known.all(torch.from_numpy(fake_vectors("ab"))), Lessons(epochs=3)
+
+    class Stops(KeptStates):
+        """Interrupted after some batches."""
+
+        left = 10**9
+
+        def of(self, batch):
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+            return super().of(batch)
+
+    def taught(stop, work=None):
+        torch.manual_seed(3)
+        reader, states = IntentReader(8), Stops(fake_states(texts))
+        states.left = stop
+        return reader, lambda: teach(reader, states, wishes, known, lessons, 5, False, work)
+
+    whole, run = taught(10**9)
+    loss = run()
+    file = tmp_path / "teaching.pt"
+    for stop in (5, 4):
+        with pytest.raises(KeyboardInterrupt):
+            taught(stop, file)[1]()
+        assert file.is_file()
+    again, run = taught(10**9, file)
+    assert run() == pytest.approx(loss, abs=1e-6) and not file.exists()
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value, again.state_dict()[name], atol=1e-6), name

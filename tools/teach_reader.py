@@ -1,6 +1,6 @@
 """Teach the reader of requests that comes with the package, together with adapters of its encoder, and write it there.
 
-    python tools/teach_reader.py
+    python tools/teach_reader.py --work=work      # goes on where it was interrupted, if it was
 
 It is taught with attributes of films, and with those of many other things, so that it reads requests about attributes
 that it has not met. Some of the others are kept out, to tell how well it does that. While the adapters learn to read,
@@ -10,6 +10,7 @@ the vector of a text as a whole is held to what it was, so that it can still be 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import sys
 import time
@@ -124,6 +125,21 @@ def known(
     return names, Known(vectors, np.arange(len(names)) < n, close, near), groups
 
 
+def vectors_of(encoder: FrozenTextEncoder, texts: list[str], work: Path | None) -> np.ndarray:
+    """Vectors of texts, from a folder of work where they are there already."""
+    if work is None:
+        return encoder.encode(texts)
+    work.mkdir(parents=True, exist_ok=True)
+    file = work / f"vectors-{hashlib.sha256(chr(10).join(texts).encode()).hexdigest()[:16]}.npy"
+    if not file.is_file():
+        for other in [*work.glob("vectors-*.npy"), work / "teaching.pt"]:
+            other.unlink(missing_ok=True)  # of other requests
+        temporary = work / "vectors.tmp.npy"
+        np.save(temporary, encoder.encode(texts).astype(np.float16))
+        temporary.rename(file)
+    return np.load(file).astype(np.float32)
+
+
 def main() -> None:
     """Teach, and write the reader."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,6 +150,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--seed", type=int, default=2020)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--work", type=Path, help="folder of what is needed to go on after an interruption")
     parser.add_argument("--output", type=Path, help="write the reader here instead of into the package")
     args = parser.parse_args()
     taught_from = source()
@@ -149,12 +166,12 @@ def main() -> None:
     begin = time.perf_counter()
     texts, wishes = make_requests(templates, names, [], args.texts, args.seed, groups)
     logging.info(f"{len(texts)} requests, such as {texts[0]!r}")
-    vectors = encoder.encode(texts)
+    vectors = vectors_of(encoder, texts, args.work)
     torch.manual_seed(args.seed)
     states = AdaptedStates(TransformerEncoder(PACKAGED_NAME, 64), texts, vectors, args.rank)
     reader = IntentReader(encoder.size, Shape(args.hidden_size, args.n_layers))
     lessons = Lessons(args.texts, args.epochs)
-    loss = teach(reader, states, wishes, told, lessons, args.seed)
+    loss = teach(reader, states, wishes, told, lessons, args.seed, work=args.work and args.work / "teaching.pt")
     with torch.no_grad():
         sample = np.random.default_rng(0).permutation(len(texts))[:512]
         moved = float(states.of(sample)[2]) / _KEEP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from recbole_instructrec.checkpoint import save_atomically
 from recbole_instructrec.data.instructions.wish import KINDS, Wish, wish_of
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.model.intent import Wishes, intent_loss
@@ -30,6 +32,9 @@ _SHARES = {
 
 # The reader that is kept is the mean of its weights over about this share of the steps, the last ones most.
 _AVERAGED = 0.2
+
+# Steps between two writings of what a teaching needs to go on: some minutes.
+_KEPT_EVERY = 250
 
 # Share of requests in which something stands in an attribute's place that is none, and how many titles may stand there.
 _UNKNOWN, _TITLES = 0.15, 200
@@ -223,6 +228,7 @@ def teach(
     lessons: Lessons,
     seed: int,
     progress: bool = True,
+    work: Path | None = None,
 ) -> float:
     """Train a reader, and the adapters of its encoder if there are any.
 
@@ -242,6 +248,9 @@ def teach(
         Of order and dropout; the caller's random numbers are left as they were.
     progress : bool
         Whether a bar is shown.
+    work : Path, optional
+        A file for what is needed to go on, written every few minutes and deleted at the end: where it is there, the
+        teaching goes on from it, and ends as one that was not interrupted.
 
     Returns
     -------
@@ -272,31 +281,69 @@ def teach(
     kept = [p.detach().clone() for p in trained]
     rng = np.random.default_rng(seed)
     bar = tqdm(total=total, desc="Learn to read instructions", ncols=100, disable=not progress)
-    loss_of_epoch = 0.0
+    losses: list[float] = []
+    epoch, done = 0, 0
+    order, numbers = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
         pupils.train()
-        for _ in range(lessons.epochs):
-            order = rng.permutation(len(wishes))
-            pool = 20 * lessons.batch_size  # texts of like length together, within pools
-            for begin in range(0, len(order), pool):
-                part = order[begin : begin + pool]
-                order[begin : begin + pool] = part[np.argsort(states.length[part], kind="stable")]
-            batches = [order[begin : begin + lessons.batch_size] for begin in range(0, len(order), lessons.batch_size)]
-            losses = []
-            for number in rng.permutation(len(batches)):
-                loss = _loss(reader, states, wishes, known, batches[number], rng)
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(trained, 1.0)
-                optimizer.step()
-                schedule.step()
-                mean(kept, [p.detach() for p in trained], 0)
-                losses.append(loss.item())
-                bar.update()
-                if len(losses) % 100 == 0:
-                    bar.set_postfix(loss=f"{np.mean(losses[-100:]):.3f}")
-            loss_of_epoch = float(np.mean(losses))
+        if work is not None and work.is_file():
+            state = torch.load(work, weights_only=True)
+            with torch.no_grad():
+                for p, value, mean_value, stored in zip(trained, kept, state["kept"], state["trained"], strict=True):
+                    p.copy_(stored)
+                    value.copy_(mean_value)
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            rng.bit_generator.state = state["order"]["rng"]
+            torch.set_rng_state(state["rng"])
+            epoch, done, losses = state["epoch"], state["done"], state["losses"]
+            order, numbers = state["order"]["order"].numpy(), state["order"]["numbers"].numpy()
+            bar.update(epoch * per_epoch + done)
+        while epoch < lessons.epochs:
+            if done == 0:
+                losses = []
+                order = rng.permutation(len(wishes))
+                pool = 20 * lessons.batch_size  # texts of like length together, within pools
+                for begin in range(0, len(order), pool):
+                    part = order[begin : begin + pool]
+                    order[begin : begin + pool] = part[np.argsort(states.length[part], kind="stable")]
+                numbers = rng.permutation(per_epoch)
+            begin = int(numbers[done]) * lessons.batch_size
+            loss = _loss(reader, states, wishes, known, order[begin : begin + lessons.batch_size], rng)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            schedule.step()
+            mean(kept, [p.detach() for p in trained], 0)
+            losses.append(loss.item())
+            done += 1
+            bar.update()
+            if len(losses) % 100 == 0:
+                bar.set_postfix(loss=f"{np.mean(losses[-100:]):.3f}")
+            if done == per_epoch:
+                epoch, done = epoch + 1, 0
+            if work is not None and (epoch * per_epoch + done) % _KEPT_EVERY == 0:
+                state = {
+                    "trained": [p.detach() for p in trained],
+                    "kept": kept,
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "rng": torch.get_rng_state(),
+                    "order": {
+                        "rng": rng.bit_generator.state,
+                        "order": torch.from_numpy(order),
+                        "numbers": torch.from_numpy(numbers),
+                    },
+                    "epoch": epoch,
+                    "done": done,
+                    "losses": losses,
+                }
+                save_atomically(state, work)
+    loss_of_epoch = float(np.mean(losses))
+    if work is not None:
+        work.unlink(missing_ok=True)
     bar.close()
     with torch.no_grad():
         for p, value in zip(trained, kept, strict=True):
