@@ -29,8 +29,8 @@ FORMAT = "recbole-instructrec/1"
 LOADED_FROM = "loaded_from"
 
 #: Settings that describe the process that wrote the file, not the model.
-_OF_THE_PROCESS = {"device", "local_rank", "nproc", "world_size", "offset", "ip", "port", "single_spec"}
-_OF_THE_PROCESS |= {"resume", "pretrained", LOADED_FROM}
+OF_THE_PROCESS = {"device", "local_rank", "nproc", "world_size", "offset", "ip", "port", "single_spec"}
+OF_THE_PROCESS |= {"resume", "pretrained", LOADED_FROM}
 
 # RecBole unpickles what these two name, without a look at it. What a checkpoint says must not lead there.
 _PICKLES = ("dataset_save_path", "dataloaders_save_path")
@@ -90,7 +90,7 @@ def plain_config(config: Any) -> dict[str, Any]:
     """The settings of a RecBole ``Config`` as plain values, without those of the running process."""
     settings = {}
     for key, value in config.final_config_dict.items():
-        if key in _OF_THE_PROCESS or key in _PICKLES:
+        if key in OF_THE_PROCESS or key in _PICKLES:
             continue
         try:
             settings[key] = plain(value)

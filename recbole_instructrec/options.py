@@ -124,6 +124,8 @@ def check_options(config: Any) -> None:
         Naming every option that is wrong and what it must be. A name that nothing reads is refused where it
         resembles one that is read: the run would be another than the one that was asked for.
     """
+    from recbole_instructrec.checkpoint import OF_THE_PROCESS, check_readable, state_file  # torch: --help needs it not
+
     wrong = [
         f"{name} must be {rule}, not {config[name]!r}"
         for name, (holds, rule) in _CHECKS.items()
@@ -140,15 +142,14 @@ def check_options(config: Any) -> None:
     known |= {option.name for option in options()}
     for group in config.parameters.values():
         known |= set(group)
-    known |= _of_other_models() | {"world_size", "local_rank", "offset", "nproc", "group_offset", "ip", "port"}
-    for name in getattr(config, "external_config_dict", {}):
-        if name not in known and (hint := did_you_mean(name, known, 0.86)):
-            wrong.append(f"nothing reads the option {name}{hint}")
+    if unknown := [name for name in getattr(config, "external_config_dict", {}) if name not in known]:
+        known |= _of_other_models() | OF_THE_PROCESS | {"group_offset"}
+        for name in unknown:
+            if name not in known and (hint := did_you_mean(name, known, 0.86)):
+                wrong.append(f"nothing reads the option {name}{hint}")
     if wrong:
         raise ValueError("; ".join(wrong).rstrip("?") + ("?" if wrong[-1].endswith("?") else "."))
     if config["resume"]:
-        from recbole_instructrec.checkpoint import check_readable, state_file  # torch, which --help needs not wait for
-
         check_readable(state_file(config["resume"]))  # before texts are encoded
 
 

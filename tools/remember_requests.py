@@ -29,7 +29,7 @@ from recbole_instructrec.data.instructions.wish import Wish
 from recbole_instructrec.data.instructions.words import Templates
 from recbole_instructrec.environment import source
 from recbole_instructrec.model.intent import Intent, Wishes
-from recbole_instructrec.model.reading.memory import LEAST, Judgement, RequestMemory, whole_of
+from recbole_instructrec.model.reading.memory import Judgement, RequestMemory, whole_of
 from recbole_instructrec.model.reading.reader import vectors_of_names
 from recbole_instructrec.model.reading.readers import Encoder, file_of, packaged, reader_of
 from recbole_instructrec.model.text import PACKAGED_NAME
@@ -104,14 +104,14 @@ def judged(reading: Reading, names: list[str], templates: Templates, memory: Req
     texts, wishes = texts + silent, wishes + [Wish()] * len(silent)
     intent, whole = reading.read(texts)
     known = Wishes.of(wishes, len(names))
-    share, near = memory.votes(whole)
-    here = memory.columns < share.shape[1] - 1  # attributes that requests are remembered of
-    vote = torch.log(share[:, memory.columns] + LEAST)[:, here].flatten().numpy()
-    nearness = near.unsqueeze(1).expand(-1, int(here.sum())).flatten().numpy()
+    votes, near, tone = memory.evidence(whole)
+    here = memory.is_remembered
+    vote = votes[:, here].flatten().numpy()
+    nearness = near.expand(-1, int(here.sum())).flatten().numpy()
     present = known.present[:, here].flatten().numpy() > 0
     presence = regression([intent.presence[:, here].flatten().numpy(), vote, nearness], present)
     spoken = (known.present > 0) & here
-    tone = (whole @ memory.tone[:-1] + memory.tone[-1]).unsqueeze(1).expand_as(spoken)
+    tone = tone.expand_as(spoken)
     wanted = known.wanted[spoken].numpy() > 0
     sign = regression([intent.sign[spoken].numpy(), tone[spoken].numpy()], wanted, balanced=True)
     numbers = [*presence.coef_[0], presence.intercept_[0], *sign.coef_[0], sign.intercept_[0], _SURE]

@@ -78,6 +78,8 @@ class InstructRecDataset(SequentialDataset):
         try:
             return super()._load_feat(filepath, source)
         except ValueError as error:
+            if "could not convert string to float" not in str(error):
+                raise
             raise ValueError(
                 f"{filepath}: {error}. A column of type float holds numbers; a date must become seconds since 1970."
             ) from error

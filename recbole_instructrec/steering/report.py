@@ -63,7 +63,7 @@ def _row(label: str, cells: Sequence[str]) -> list[str]:
     """A row of the table; what is too long for its column goes on below."""
     parts = [
         textwrap.wrap(label, _MEASURE) or [""],
-        *[textwrap.wrap(cell, _CELL, break_on_hyphens=True) for cell in cells],
+        *[textwrap.wrap(cell, _CELL) for cell in cells],
     ]
     text = []
     for words in zip_longest(*parts, fillvalue=""):

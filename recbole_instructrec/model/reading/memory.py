@@ -106,6 +106,11 @@ class RequestMemory(nn.Module):
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.long), persistent=False)
         self._n = len(values)
 
+    @property
+    def is_remembered(self) -> torch.Tensor:
+        """Attributes that requests are remembered of, bool, ``[n_attributes]``."""
+        return self.columns < self._n
+
     @classmethod
     def of(cls, stored: Mapping[str, Any], names: Sequence[str]) -> RequestMemory:
         """From what :meth:`plain` gives, for a data set's attributes."""
@@ -144,6 +149,24 @@ class RequestMemory(nn.Module):
         share = whole.new_zeros(len(whole), self._n + 1).scatter_add_(1, self.about[place], weight)
         return share, near[:, 0]
 
+    def evidence(self, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What is weighed beside the reader's logits.
+
+        Parameters
+        ----------
+        whole : Tensor
+            Vectors of n texts, length 1, ``[n, size]``.
+
+        Returns
+        -------
+        tuple of Tensor
+            Logarithms of the shares of the votes, ``[n, n_attributes]``; the highest cosine and the tone, ``[n, 1]``
+            each.
+        """
+        share, near = self.votes(whole)
+        tone = whole @ self.tone[:-1] + self.tone[-1]
+        return torch.log(share[:, self.columns] + LEAST), near.unsqueeze(1), tone.unsqueeze(1)
+
     def forward(self, intent: Intent, whole: torch.Tensor) -> Intent:
         """The intents of n texts, as the reader has them, with the votes.
 
@@ -161,15 +184,13 @@ class RequestMemory(nn.Module):
         """
         if not len(whole) or not self.columns.numel():
             return intent
-        j, others = self.judgement, self.columns == self._n
+        j, others = self.judgement, ~self.is_remembered
         # Whatever the precision of the recommender: cosines that are rounded would change who is near.
         with torch.autocast(whole.device.type, enabled=False):
             whole = whole.float()
             presence, sign = intent.presence.float(), intent.sign.float()
-            share, near = self.votes(whole)
-            votes = torch.log(share[:, self.columns] + LEAST)
-            weighed = j.presence * presence + j.vote * votes + j.nearness * near.unsqueeze(1) + j.bias
-            tone = (whole @ self.tone[:-1] + self.tone[-1]).unsqueeze(1)
+            votes, near, tone = self.evidence(whole)
+            weighed = j.presence * presence + j.vote * votes + j.nearness * near + j.bias
             return intent._replace(
                 presence=torch.where((presence > j.sure) | others, presence, weighed),
                 sign=torch.where(others, sign, j.sign * sign + j.tone * tone + j.leaning),
