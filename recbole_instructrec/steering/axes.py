@@ -17,7 +17,11 @@ from recbole_instructrec.steering.requests import RequestMaker, Requests
 
 K = 10
 UNLIKE = "unlike training"
-FREE = {"usual": "without the attribute's own words", "uncommon": "without its own words, uncommon"}
+FREE = {
+    "usual": "without the attribute's own words",
+    "uncommon": "without its own words, uncommon",
+    "fresh": "without its own words, fresh",
+}
 MODEL, PLAIN, FILTER, BOUND = "InstructRec", "un-instructed", "un-instructed + hard filter", "reader without error"
 
 
@@ -205,7 +209,7 @@ class Steering:
         """The same requests in training words, held-out words, and words other than the attribute's own."""
         rows, values = self.maker.of_target("intent")
         others = {which: self.maker.paraphrase(rows, values, which) for which in FREE}
-        places = others["usual"][1]  # both have the same attributes
+        places = others["usual"][1]  # all have the same attributes
         if len(places):  # all on the same rows
             rows, values = rows[places], [values[place] for place in places]
         for wording, requests in (

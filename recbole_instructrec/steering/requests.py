@@ -158,7 +158,7 @@ class RequestMaker:
         values : sequence of tuple of int
             The attribute that each asks for.
         which : str
-            ``usual`` or ``uncommon``: the part of ``paraphrases.yaml``.
+            ``usual``, ``uncommon`` or ``fresh``: the part of ``paraphrases.yaml``.
 
         Returns
         -------
