@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from recbole_instructrec.data.history import History
 
@@ -104,6 +105,39 @@ class Context:
                     f"context field {name!r} is neither one of {', '.join(CLOCK_FIELDS)} nor a token column of the "
                     ".user file that is loaded. Add it to load_col['user'], or remove it from context_fields."
                 )
+        self._profiles = (
+            {}
+            if dataset.user_feat is None
+            else {name: np.asarray(dataset.user_feat[name]) for name in self.fields if name not in CLOCK_FIELDS}
+        )
         self.codes = (
             np.stack(columns, axis=1).astype(np.int32) if columns else np.zeros((len(history), 0), dtype=np.int32)
+        )
+
+    def now(self, time: float, last: float | None, user: int) -> np.ndarray:
+        """Codes of the fields for a request that is made now.
+
+        Parameters
+        ----------
+        time : float
+            Seconds since 1970.
+        last : float or None
+            When the user last did something; a position in a sequence instead of clock time is not known either.
+        user : int
+            RecBole's internal id, 0 for somebody whom the data set does not know.
+
+        Returns
+        -------
+        ndarray
+            int64, ``[n_fields]``; 0 where a field is not known.
+        """
+        known = last is not None and last >= _EARLIEST_CLOCK
+        times = np.array([last, time] if known else [time], dtype=np.int64)
+        moment = History({}, torch.zeros(len(times)), np.zeros(len(times), dtype=np.int64), times, times)
+        return np.array(
+            [
+                clock_codes(name, moment)[-1] if name in CLOCK_FIELDS else self._profiles[name][user]
+                for name in self.fields
+            ],
+            dtype=np.int64,
         )

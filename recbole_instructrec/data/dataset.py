@@ -52,6 +52,9 @@ class InstructRecDataset(SequentialDataset):
         Codes of the request-time fields.
     sources : dict of str to Source
         Instruction sources that this data set can give.
+    item_numbers : dict of str to ndarray
+        Float columns of the items as they stand in the file, before RecBole normalises them, ``[n_items]`` each; not a
+        number where a cell is empty.
     """
 
     inter_feat: Any  # a DataFrame while loading, then an Interaction
@@ -95,8 +98,12 @@ class InstructRecDataset(SequentialDataset):
             )
 
     def _fill_nan(self) -> None:
-        """Keep the timestamps as they stand: RecBole fills gaps with the mean, then makes them normalised float32."""
+        """Keep times and numbers of items as they stand: RecBole fills gaps with the mean, then normalises them."""
         self._raw_time = None
+        feat = [] if self.item_feat is None else self.item_feat
+        self.item_numbers = {
+            name: feat[name].to_numpy(dtype=np.float64) for name in feat if self.field2type[name] == FeatureType.FLOAT
+        }
         if self.time_field in self.inter_feat:
             raw = self.inter_feat[self.time_field].to_numpy(dtype=np.float64)
             self._raw_time = np.nan_to_num(raw, nan=-1).astype(np.int64)

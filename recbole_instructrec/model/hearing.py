@@ -198,11 +198,11 @@ class Hearing(SequentialRecommender):
         if self.instructions is None or not distinct:
             return Said(torch.full_like(line, -1), line[:0])
         words = list(distinct)
-        intent, vectors, frozen = None, None, None
+        intent, vectors, frozen, attention = None, None, None, list[torch.Tensor]()
         plain = self.instructions if isinstance(self.instructions, FrozenInstructions) else self.frozen_instructions
         if isinstance(self.intent, ReadIntents) and plain is not None:
             frozen, states = plain.read(words)  # one pass of the transformer serves both
-            intent = self.intent.read_states(states)
+            intent, attention = self.intent.attend(states)
         elif plain is not None:
             frozen = plain.encode(words)
         if plain is self.instructions:
@@ -216,7 +216,25 @@ class Hearing(SequentialRecommender):
         intent = None if intent is None else silenced(intent)
         mentions = [] if self._mentions is None else [self._mentions.find(text) for text in words]
         numbers = torch.zeros(len(words), dtype=torch.long, device=self.device)
-        return Said(line, numbers, vectors, intent, mentions, frozen, self.instructions.are_cut(words))
+        cut = self.instructions.are_cut(words)
+        return Said(line, numbers, vectors, intent, mentions, frozen, cut, attention)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where the tokens of a text stand in it, as :class:`~.instructions.Said` has the attention to them.
+
+        Parameters
+        ----------
+        text : str
+            Legible already (:func:`~recbole_instructrec.data.words.legible`).
+
+        Returns
+        -------
+        list of tuple of int
+            First character and the one after the last; empty spans for tokens that are no part of the text. Empty
+            where no reader attends to tokens.
+        """
+        encoder = self.intent.tokens_of if isinstance(self.intent, ReadIntents) else None
+        return [] if encoder is None else encoder.token_spans(text)
 
     def understood(self, said: Said) -> list[Understood]:
         """Which attributes n requests were understood to ask for, and how sure that is.

@@ -38,6 +38,8 @@ class Said(NamedTuple):
         Where the encoder is tuned: their vectors under the encoder as it came, ``[n_instructions, frozen size]``.
     cut : list of bool
         Whether they go on after what was read of them; empty where nobody asks.
+    attention : list of Tensor
+        Attention of each attribute to their tokens, ``[n_tokens, n_attributes]`` each; empty where no reader attends.
     """
 
     line: torch.Tensor
@@ -47,6 +49,7 @@ class Said(NamedTuple):
     mentions: Sequence[list[int]] = ()
     frozen: torch.Tensor | None = None
     cut: Sequence[bool] = ()
+    attention: Sequence[torch.Tensor] = ()
 
 
 class FrozenInstructions(nn.Module):

@@ -263,6 +263,10 @@ class InstructRec(Hearing):
         table = self.items()
         return table, F.normalize(table.float(), dim=-1)
 
+    def item_directions(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Item vectors, and the same with length 1, ``[n_items, d]`` each; in evaluation mode kept, to be read only."""
+        return self._tables(self.items, self._item_vectors)  # type: ignore[return-value]
+
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """Cross-entropy of every target in a batch, plus the intent head's loss.
 
@@ -279,7 +283,7 @@ class InstructRec(Hearing):
         """
         items, targets = interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]
         if targets.dim() == 1:
-            earlier, items, step = self._latest(items, interaction[self.ITEM_SEQ_LEN])
+            earlier, items, step = self.latest(items, interaction[self.ITEM_SEQ_LEN])
             row, target = torch.arange(len(items), device=items.device), targets
             at: tuple[torch.Tensor, ...] = (row,)
         else:
@@ -316,7 +320,7 @@ class InstructRec(Hearing):
         first = torch.zeros_like(new).scatter_(1, order, new)
         return (first[row] & (seen > 0)).float()
 
-    def _latest(self, items: torch.Tensor, length: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def latest(self, items: torch.Tensor, length: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Part histories into what the encoder reads and what came before, both left aligned.
 
         Parameters
@@ -368,8 +372,8 @@ class InstructRec(Hearing):
             )
         if len(said.line) != len(interaction):
             raise ValueError(f"request: {len(interaction)} rows, but {len(said.line)} texts were heard.")
-        earlier, items, length = self._latest(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        table, directions = self._tables(self.items, self._item_vectors)
+        earlier, items, length = self.latest(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        table, directions = self.item_directions()
         state = self.behaviour(items, table)[torch.arange(len(items), device=items.device), length]
         context = interaction[CONTEXT] if self.context is not None and CONTEXT in interaction else None
         return self.scores(state, directions, said, context, torch.cat([earlier, items], dim=1))

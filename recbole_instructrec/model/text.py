@@ -246,6 +246,13 @@ class TransformerEncoder:
         whole = self.tokenizer([text[:MAX_CHARACTERS] for text in texts], verbose=False)["input_ids"]
         return [len(ids) > self._limit or len(text) > MAX_CHARACTERS for ids, text in zip(whole, texts, strict=True)]
 
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each token of a text begins and ends in it; special tokens have empty spans."""
+        found = self.tokenizer(
+            text[:MAX_CHARACTERS], truncation=True, max_length=self._limit, return_offsets_mapping=True
+        )
+        return [tuple(span) for span in found["offset_mapping"]]
+
     @property
     def _limit(self) -> int:
         """Tokens that are read of a text."""

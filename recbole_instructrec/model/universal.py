@@ -117,6 +117,11 @@ class UniversalEncoder:
         # The last row of a text's states is the text as a whole.
         return vectors[[rows[-1][0] for rows in places]], [halves[torch.tensor(rows)].flatten(1) for rows in places]
 
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each word of a text begins and ends in it; the text as a whole, the last state, has an empty span."""
+        cut = self._cut(text)
+        return [span for clause in _clauses(cut, spans_of(cut)) for span in clause] + [(0, 0)]
+
     def are_cut(self, texts: list[str]) -> list[bool]:
         """Whether each text goes on after what is read of it."""
         return [len(text) > MAX_CHARACTERS or len(spans_of(text)) > self.max_tokens for text in texts]

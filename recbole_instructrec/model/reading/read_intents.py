@@ -15,8 +15,10 @@ from recbole_instructrec.model.reading.lessons import Lessons
 from recbole_instructrec.model.reading.memory import RequestMemory, whole_of
 from recbole_instructrec.model.reading.reader import IntentReader, vectors_of_names
 from recbole_instructrec.model.reading.readers import Encoder, packaged, reader_of, shape_for
+from recbole_instructrec.model.text import TransformerEncoder
 from recbole_instructrec.model.text_cache import TextCache
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+from recbole_instructrec.model.universal import UniversalEncoder
 
 _AT_A_TIME = 256
 
@@ -82,6 +84,11 @@ class ReadIntents(nn.Module):
         return self._encoder.fingerprint
 
     @property
+    def tokens_of(self) -> TransformerEncoder | UniversalEncoder | None:
+        """What splits a text into tokens; None where only cached vectors are at hand."""
+        return self._encoder.encoder
+
+    @property
     def comes_with(self) -> list[str]:
         """Hashes of what is not stored with the weights: the encoder, and the requests that are remembered."""
         return [self.encoder, *([] if self.memory is None else [self.memory.fingerprint])]
@@ -134,13 +141,20 @@ class ReadIntents(nn.Module):
         """Intents of any texts, ``[n]``."""
         return self.read_states(self._encoder.token_states(texts))
 
-    @torch.no_grad()
     def read_states(self, states: Sequence[torch.Tensor]) -> Intent:
         """As :meth:`read`, from the states of the texts' tokens, ``[n_tokens, 2 * size]`` each."""
-        self.learn()
-        parts = [states[begin : begin + _AT_A_TIME] for begin in range(0, len(states), _AT_A_TIME)]
-        return Intent.of(torch.cat([self._of_states(part).flat() for part in parts]))
+        return self.attend(states)[0]
 
-    def _of_states(self, states: Sequence[torch.Tensor]) -> Intent:
-        intent = self.reader.read(states, self.vectors)[0]
-        return intent if self.memory is None else self.memory(intent, whole_of(states).to(intent.presence.device))
+    @torch.no_grad()
+    def attend(self, states: Sequence[torch.Tensor]) -> tuple[Intent, list[torch.Tensor]]:
+        """As :meth:`read_states`, and the attention of each attribute to the tokens, ``[n_tokens, n_attributes]``."""
+        self.learn()
+        flat, attention = [], []
+        for begin in range(0, len(states), _AT_A_TIME):
+            part = states[begin : begin + _AT_A_TIME]
+            intent, weight = self.reader.read(part, self.vectors)
+            if self.memory is not None:
+                intent = self.memory(intent, whole_of(part).to(intent.presence.device))
+            flat.append(intent.flat())
+            attention += [row[: len(state)] for row, state in zip(weight, part, strict=True)]
+        return Intent.of(torch.cat(flat)), attention

@@ -1,0 +1,74 @@
+"""What can be recommended: ids, titles and attributes of the items."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from recbole_instructrec.live.errors import NotFound
+from recbole_instructrec.live.followups import bare_title
+from recbole_instructrec.spelling import did_you_mean
+
+_FEW_ENOUGH_TO_COMPARE = 20_000
+
+
+class Catalogue:
+    """Items as users know them.
+
+    Parameters
+    ----------
+    dataset : InstructRecDataset
+        For ids, titles and attributes.
+
+    Attributes
+    ----------
+    tokens : list of str
+        Item ids as in the atomic files, by internal id, ``[n_items]``.
+    index : dict of str to int
+        The way back.
+    titles : list of str
+        What to show, ``[n_items]``; the id where an item has no title.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
+        self.index = {token: item for item, token in enumerate(self.tokens) if item}
+        self.titles = [name or token for name, token in zip(dataset.item_names, self.tokens, strict=True)]
+        self.attribute_names: list[str] = list(dataset.attributes.names)
+        self._attributes = dataset.attributes.matrix.tocsr()
+
+    def item(self, token: object) -> int:
+        """Internal id of an item.
+
+        Raises
+        ------
+        NotFound
+            When the catalogue has no such item.
+        """
+        found = self.index.get(str(token)) if isinstance(token, (str, int)) and not isinstance(token, bool) else None
+        if found is None:
+            few = len(self.index) <= _FEW_ENOUGH_TO_COMPARE and isinstance(token, str) and len(token) < 100
+            hint = did_you_mean(str(token), self.index) if few else ""
+            raise NotFound(f"item: the catalogue has no item {token!r:.80}{hint or '.'}")
+        return found
+
+    def titled(self, title: str) -> list[int]:
+        """Items of a title, as :func:`~recbole_instructrec.live.followups.bare_title` leaves it."""
+        return self._by_title.get(title, [])
+
+    @cached_property
+    def _by_title(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for item, title in enumerate(self.titles[1:], 1):
+            found.setdefault(bare_title(title), []).append(item)
+        return found
+
+    def attributes_of(self, item: int) -> list[str]:
+        """Names of an item's attributes."""
+        row = slice(self._attributes.indptr[item], self._attributes.indptr[item + 1])
+        return [self.attribute_names[column] for column in np.sort(self._attributes.indices[row])]
+
+    def __len__(self) -> int:
+        return len(self.index)

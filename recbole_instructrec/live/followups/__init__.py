@@ -1,0 +1,157 @@
+"""What a text says about the list before it: "more like the second one"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_instructrec.data.words import ARTICLES, plain
+
+_FOLDER = Path(__file__).parent
+
+#: Kinds that speak of an item, and those that speak of the whole list.
+OF_AN_ITEM = ("more_like", "less_like", "like", "dislike", "seen", "why")
+OF_THE_LIST = ("more", "reset", "unseen")
+
+_APOSTROPHES = re.compile(r"['’‘`´]")
+_PUNCTUATION = re.compile(r"[^\w\s#'-]+")
+_DENSE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """What is said about a list.
+
+    Attributes
+    ----------
+    kind : str
+        One of :data:`OF_AN_ITEM`, :data:`OF_THE_LIST`, or ``goes_on``.
+    item : int or None
+        Internal id of the item that is spoken of.
+    missing : str
+        How an item was named that is not in the list; empty else.
+    text : str
+        For ``goes_on``: what was asked before and now, as one text.
+    """
+
+    kind: str
+    item: int | None = None
+    missing: str = ""
+    text: str = ""
+
+
+def languages() -> list[str]:
+    """Languages that follow-ups are known in."""
+    return sorted(file.stem for file in _FOLDER.glob("*.yaml"))
+
+
+def follow_up(text: str, before: str, shown: Sequence[int], titled: Callable[[str], Sequence[int]]) -> FollowUp | None:
+    """Read a text as a follow-up, in any language there are patterns for.
+
+    Parameters
+    ----------
+    text : str
+        What the user says.
+    before : str
+        What the list before was asked for with; empty where there was nothing.
+    shown : sequence of int
+        The list before, the best first.
+    titled : callable
+        Items of a title, as :func:`bare_title` leaves it.
+
+    Returns
+    -------
+    FollowUp or None
+        None for a request of its own.
+    """
+    said = _bare(text)
+    if not said:
+        return None
+    for language in languages():
+        patterns = _patterns(language)
+        short = patterns.without_politeness(said)
+        for kind, expression in patterns.kinds:
+            match = expression.fullmatch(short)
+            if match is None:
+                continue
+            if kind in OF_THE_LIST:
+                return FollowUp(kind)
+            item, missing = _item(match["place"], patterns, shown, titled)
+            # "more like a western" speaks of no item.
+            if item is not None or missing:
+                return FollowUp(kind, item, missing)
+    if before:
+        for language in languages():
+            patterns = _patterns(language)
+            if patterns.goes_on.match(patterns.without_politeness(said)):
+                return FollowUp("goes_on", text=patterns.joined.format(before=before.rstrip(" .!?。！？"), now=text))
+    return None
+
+
+def _item(
+    named: str, patterns: _Patterns, shown: Sequence[int], titled: Callable[[str], Sequence[int]]
+) -> tuple[int | None, str]:
+    """The item that is meant, or how a place was named that the list does not have."""
+    place = patterns.places.get(named)
+    if place is not None:
+        if shown and (place == -1 or place <= len(shown)):
+            return shown[place if place < 0 else place - 1], ""
+        return None, named
+    items = titled(bare_title(named))
+    in_list = [item for item in shown if item in items]
+    # A title that several items have means one of the list, or nothing.
+    return (in_list[0] if in_list else items[0] if len(items) == 1 else None), ""
+
+
+def bare_title(title: str) -> str:
+    """A title in lower case, without punctuation and without its article, wherever that stands."""
+    words = _bare(title).split()
+    while len(words) > 1 and words[0] in ARTICLES:
+        words = words[1:]
+    if len(words) > 1 and words[-1] in ARTICLES:
+        words = words[:-1]
+    return " ".join(words)
+
+
+def _bare(text: str) -> str:
+    """Lower case and without accents and punctuation; apostrophes are of one kind, spaces single."""
+    plain_text = "'".join(plain(part) for part in _APOSTROPHES.split(text))
+    return " ".join(_PUNCTUATION.sub(" ", plain_text).split())
+
+
+class _Patterns:
+    """The patterns of one language, compiled."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.places = {_bare(str(name)): int(place) for place, names in content["places"].items() for name in names}
+        articles = "".join(f"(?:{re.escape(word)} )?" for word in content["articles"])
+        things = "|".join(map(re.escape, content["things"]))
+        behind = f"(?: (?:{things}))?" if things else ""
+        self.kinds: list[tuple[str, re.Pattern[str]]] = []
+        for kind in (*OF_AN_ITEM, *OF_THE_LIST):
+            for pattern in content[kind]:
+                parts = [re.escape(part) for part in _bare(pattern.replace("<place>", "0PLACE0")).split("0place0")]
+                expression = f"{articles}(?P<place>.+?){behind}".join(parts) if len(parts) > 1 else parts[0]
+                self.kinds.append((kind, re.compile(expression)))
+        polite = "|".join(sorted((re.escape(_bare(word)) for word in content["politeness"]), key=len, reverse=True))
+        self._polite = re.compile(rf"^(?:(?:{polite})(?!\w) ?)+|(?: ?(?<!\w)(?:{polite}))+$")
+        if _DENSE.search(polite):  # no spaces between words
+            self._polite = re.compile(rf"^(?:(?:{polite}) ?)+|(?: ?(?:{polite}))+$")
+        starts = "|".join(sorted((re.escape(_bare(word)) for word in content["goes_on"]), key=len, reverse=True))
+        self.goes_on = re.compile(rf"(?:{starts})" + ("" if _DENSE.search(starts) else r"(?!\w)"))
+        self.joined: str = content["joined"]
+
+    def without_politeness(self, said: str) -> str:
+        """A bare text without "please" and the like at its ends, unless that is all there is."""
+        return self._polite.sub("", said).strip() or said
+
+
+@lru_cache(maxsize=8)
+def _patterns(language: str) -> _Patterns:
+    return _Patterns(yaml.safe_load((_FOLDER / f"{language}.yaml").read_text(encoding="utf-8")))

@@ -1,0 +1,174 @@
+"""Why a list is as it is: what was understood, and which words and earlier items weighed most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from recbole_instructrec.live.catalogue import Catalogue
+from recbole_instructrec.live.ranking import Ranked
+
+#: The last items of a history that are left out in turn, to see what a list owes to each.
+LAST = 10
+
+_MOST_WORDS, _MOST_ITEMS = 3, 2
+_LEAST_WEIGHT = 0.15
+
+
+@dataclass
+class Reasons:
+    """Why an item stands in a list.
+
+    Attributes
+    ----------
+    sentence : str
+        In plain words.
+    attributes : list of str
+        Attributes of the item that were asked for.
+    words : list of tuple of (str, float)
+        Words of the instruction that the reader attended to for them, with their shares of the attention.
+    history : list of tuple of (str, float)
+        Items (ids) of the history by how much the item's score falls without each, the most first; only falls.
+    """
+
+    sentence: str
+    attributes: list[str] = field(default_factory=list)
+    words: list[tuple[str, float]] = field(default_factory=list)
+    history: list[tuple[str, float]] = field(default_factory=list)
+
+
+class Explainer:
+    """Finds the reasons of lists.
+
+    Parameters
+    ----------
+    model : InstructRec
+        Trained, in evaluation mode.
+    catalogue : Catalogue
+        For titles and attributes.
+
+    Notes
+    -----
+    Attention over a history is no measure of what a list owes to it (Jain and Wallace, NAACL 2019), so each of the
+    last items is left out in turn and the score computed again, without the instruction. Attention to the words is
+    that of the reader, of which there is one number a word and attribute.
+    """
+
+    def __init__(self, model: Any, catalogue: Catalogue) -> None:
+        self._model, self._catalogue = model, catalogue
+        self._columns = {name: place for place, name in enumerate(model.attribute_names)}
+
+    def __call__(self, ranked: Sequence[Ranked], texts: Sequence[str]) -> list[list[Reasons]]:
+        """Reasons of every item of some lists.
+
+        Parameters
+        ----------
+        ranked : sequence of Ranked
+            The lists.
+        texts : sequence of str
+            What was said, legible, one a list.
+
+        Returns
+        -------
+        list of list of Reasons
+            As the lists.
+        """
+        owed = self._owed(ranked)
+        return [self._of_list(one, text, falls) for one, text, falls in zip(ranked, texts, owed, strict=True)]
+
+    def words(self, one: Ranked, text: str, attribute: str) -> list[tuple[str, float]]:
+        """Words that an attribute was heard in, the most attended first."""
+        column = self._columns.get(attribute)
+        if one.attention is None or column is None or not text:
+            return []
+        spans = self._model.spans(text)
+        weights: dict[tuple[int, int], float] = {}
+        for (begin, end), weight in zip(spans, one.attention[:, column].tolist(), strict=False):
+            if begin == end or not any(character.isalnum() for character in text[begin:end]):
+                continue
+            span = _whole_word(text, begin, end)
+            weights[span] = weights.get(span, 0.0) + weight
+        total = sum(weights.values()) or 1.0
+        found = sorted(((text[b:e], weight / total) for (b, e), weight in weights.items()), key=lambda pair: -pair[1])
+        return [(word, round(weight, 3)) for word, weight in found[:_MOST_WORDS] if weight >= _LEAST_WEIGHT]
+
+    def _of_list(self, one: Ranked, text: str, falls: torch.Tensor) -> list[Reasons]:
+        wanted = [asked.attribute for asked in one.understood.asked if asked.sign == "want"]
+        avoided = [asked.attribute for asked in one.understood.asked if asked.sign == "avoid"]
+        words = {name: self.words(one, text, name) for name in wanted}
+        last = one.items_read[-falls.shape[1] :].tolist() if falls.shape[1] else []
+        result = []
+        for place, item in enumerate(one.items):
+            has = set(self._catalogue.attributes_of(item))
+            fits = [name for name in wanted if name in has]
+            order = falls[place].argsort(descending=True).tolist() if last else []
+            owes = [(last[at], float(falls[place, at])) for at in order if falls[place, at] > 0][:_MOST_ITEMS]
+            heard = list(dict.fromkeys(pair for name in fits for pair in words[name]))
+            clear = [name for name in avoided if name not in has]
+            history = [(self._catalogue.tokens[earlier], round(fall, 3)) for earlier, fall in owes]
+            titles = [self._catalogue.titles[earlier] for earlier, _ in owes]
+            result.append(Reasons(_sentence(fits, heard, clear, titles, bool(text)), fits, heard, history))
+        return result
+
+    @torch.no_grad()
+    def _owed(self, ranked: Sequence[Ranked]) -> list[torch.Tensor]:
+        """How much the scores of each list's items fall without each of the last items, ``[k, n_last]`` each."""
+        model = self._model
+        table, directions = model.item_directions()
+        rows, lengths, owner = [], [], []
+        for place, one in enumerate(ranked):
+            read = one.items_read
+            n = min(LAST, len(read)) if one.items else 0
+            for gone in range(len(read) - n, len(read)):
+                rows.append(torch.cat([read[:gone], read[gone + 1 :]]))
+            if n:
+                rows.append(read)
+            lengths += [len(read) - 1] * n + [len(read)] * bool(n)
+            owner.append((place, n))
+        if not rows:
+            return [torch.zeros(len(one.items), 0) for one in ranked]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        states = model.behaviour(padded, table)[torch.arange(len(rows)), torch.tensor(lengths)]
+        situations = F.normalize(states.float(), dim=-1) * model.log_scale.exp().clamp(max=100.0)
+        result, begin = [], 0
+        for place, n in owner:
+            if not n:
+                result.append(torch.zeros(len(ranked[place].items), 0))
+                continue
+            own = situations[begin : begin + n + 1] @ directions[ranked[place].items].T  # [n + 1, k]
+            result.append((own[-1:] - own[:-1]).T.cpu())
+            begin += n + 1
+        return result
+
+
+def _whole_word(text: str, begin: int, end: int) -> tuple[int, int]:
+    """The word that a token is a part of; characters of scripts without spaces are their own."""
+    while begin > 0 and _latin(text[begin - 1]) and _latin(text[begin]):
+        begin -= 1
+    while end < len(text) and _latin(text[end]) and _latin(text[end - 1]):
+        end += 1
+    return begin, end
+
+
+def _latin(character: str) -> bool:
+    return (character.isalnum() and ord(character) < 0x2E80) or character in "'-’"
+
+
+def _sentence(fits: list[str], words: list[tuple[str, float]], clear: list[str], titles: list[str], said: bool) -> str:
+    """One plain sentence."""
+    parts = []
+    if fits:
+        heard = f" (heard in “{words[0][0]}”)" if words else ""
+        parts.append(f"it is what you asked for, {' and '.join(fits)}{heard}")
+    if clear:
+        parts.append(f"it is not {' or '.join(clear)}")
+    if titles:
+        parts.append(f"it goes with {' and '.join(titles)}, which you took before")
+    if not parts:
+        parts = ["its description comes near your words" if said else "many people take it"]
+    sentence = "; ".join(parts)
+    return sentence[0].upper() + sentence[1:] + "."

@@ -1,0 +1,232 @@
+"""A trained checkpoint that answers, remembers and learns."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_instructrec.live.catalogue import Catalogue
+from recbole_instructrec.live.errors import LiveError
+from recbole_instructrec.live.events import check_name
+from recbole_instructrec.live.export import export
+from recbole_instructrec.live.learning import Learner, safe_parts
+from recbole_instructrec.live.loading import load
+from recbole_instructrec.live.ranking import Ranker
+from recbole_instructrec.live.reasons import Explainer
+from recbole_instructrec.live.rules import Rules
+from recbole_instructrec.live.session import Answer, Asked, Session
+from recbole_instructrec.live.store import FeedbackStore
+from recbole_instructrec.live.users import Users
+from recbole_instructrec.live.versions import Versions
+
+#: Ratings of feedback, unless told otherwise.
+RATING_SCALE = (1.0, 5.0)
+
+
+@dataclass
+class Forgotten:
+    """What was erased about a user.
+
+    Attributes
+    ----------
+    events : int
+        Lines of the feedback store.
+    versions : list of int
+        Versions of the model that had learned from them.
+    traces : list of str
+        Files in which a byte-wise scan still finds what the user said, or the user's name where that is long enough
+        to tell; empty, unless something went wrong.
+    in_dataset : int
+        Interactions in the data set's own files, which are the operator's: they are not used any more.
+    """
+
+    events: int
+    versions: list[int]
+    traces: list[str]
+    in_dataset: int
+
+
+class Recommender:
+    """Answers requests with a trained model.
+
+    Parameters
+    ----------
+    model : InstructRec
+        Trained.
+    dataset : InstructRecDataset
+        Whole, as it was loaded for the model.
+    store : path or FeedbackStore
+        Where feedback is kept.
+    rating_scale : tuple of float
+        Lowest and highest rating of feedback.
+    parts : tuple of InstructRecDataset, optional
+        Training and validation part, which learning needs.
+
+    Attributes
+    ----------
+    working : RLock
+        Held while the model is in use.
+
+    Notes
+    -----
+    Safe to be used by several threads: answers are made one batch at a time.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        dataset: Any,
+        store: str | Path | FeedbackStore,
+        rating_scale: tuple[float, float] = RATING_SCALE,
+        parts: tuple[Any, Any] | None = None,
+    ) -> None:
+        if not rating_scale[0] < rating_scale[1]:
+            raise LiveError(f"rating_scale: the lowest rating comes first, not {rating_scale}.")
+        self.model, self.dataset, self.rating_scale = model.eval(), dataset, rating_scale
+        self.catalogue = Catalogue(dataset)
+        self.store = (
+            store if isinstance(store, FeedbackStore) else FeedbackStore(store, model.made_for.get("catalogue", ""))
+        )
+        self.parts = parts
+        self.users = Users(dataset, self.catalogue, self.store, rating_scale)
+        self.rules = Rules(dataset)
+        self.explainer = Explainer(model, self.catalogue)
+        self._ranker = Ranker(model, dataset)
+        self.versions = Versions(model, self.store, safe_parts(model))
+        self.working = threading.RLock()
+        #: Whether the model has learned that users do not take an item twice.
+        self.never_twice = model.repeat is not None and float(model.repeat) < 0.0
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path,
+        store: str | Path | None = None,
+        rating_scale: tuple[float, float] = RATING_SCALE,
+        data_path: str | Path | None = None,
+    ) -> Recommender:
+        """Open a checkpoint.
+
+        Parameters
+        ----------
+        checkpoint : path
+            A ``.pth`` file of InstructRec, or a folder, of which the newest is taken.
+        store : path, optional
+            File of the feedback store; by default ``<checkpoint>.feedback.sqlite``.
+        rating_scale : tuple of float
+            Lowest and highest rating of feedback.
+        data_path : path, optional
+            Folder of the data sets, where that has moved since training.
+
+        Raises
+        ------
+        CheckpointError, LiveError
+            For a file that is no checkpoint of InstructRec, or belongs to other data.
+        """
+        file, model, dataset, parts = load(checkpoint, data_path)
+        return cls(model, dataset, store or f"{file}.feedback.sqlite", rating_scale, parts)
+
+    def session(self, user: str | None = None, name: str | None = None) -> Session:
+        """Begin a conversation.
+
+        Parameters
+        ----------
+        user : str, optional
+            A user of the data set or the store, or a new one; without it, somebody new with a random name.
+        name : str, optional
+            Of the session.
+        """
+        made = Session(self, "", name)
+        made.user = f"guest-{made.name[:12]}" if user is None else check_name(user, "user")
+        if name is not None:
+            check_name(name, "session")
+        return made
+
+    def answer(self, requests: Sequence[tuple[Session, Asked]]) -> list[Answer]:
+        """Answer several prepared requests in one pass; each is stored before it is returned.
+
+        Parameters
+        ----------
+        requests : sequence of tuple
+            Sessions, each at most once, and what :meth:`Session.prepare` gave.
+        """
+        with self.working:
+            version = self.versions.sync()
+            ranked = self._ranker([asked.want for _, asked in requests])
+            explained = [place for place, (_, asked) in enumerate(requests) if asked.reasons]
+            found = self.explainer([ranked[p] for p in explained], [requests[p][1].heard for p in explained])
+        reasons = dict(zip(explained, found, strict=True))
+        events = [s.asking(asked, one, version) for (s, asked), one in zip(requests, ranked, strict=True)]
+        numbers = self.store.append(events)
+        return [
+            session.finish(asked, one, reasons.get(place, []), number, version)
+            for place, ((session, asked), one, number) in enumerate(zip(requests, ranked, numbers, strict=True))
+        ]
+
+    # --- learning ----------------------------------------------------------------------------
+
+    def learn(self, **options: Any) -> dict[str, Any]:
+        """Learn from the feedback that has come since the version in use, see :class:`~.learning.Learner`.
+
+        Returns
+        -------
+        dict
+            ``version`` (the new one, or the one in use where nothing was kept), ``kept``, ``note``, and figures of
+            the guard before and after.
+        """
+        return Learner(self, **options).learn()
+
+    def forget(self, user: str) -> Forgotten:
+        """Erase everything about a user: events, what is held in memory, and versions that learned from them."""
+        name = check_name(user, "user")
+        with self.working:
+            own = self.store.events(name)
+            others = {event.instruction for event in self.store.events() if event.user != name}
+            numbers = {event.id for event in own}
+            learned = [one["id"] for one in self.store.versions() if numbers & set(one["about"].get("events", ()))]
+            if learned:  # versions build on each other
+                learned = [one["id"] for one in self.store.versions() if one["id"] >= min(learned)]
+                self.versions.drop(learned)
+            gone = self.store.forget(name)
+            self.users.forget(name)
+        said = {event.instruction for event in own} - others
+        signs = [text for text in (name, *said) if len(text.encode()) >= _TELLING]
+        files = [self.store.file, *self._beside(), *self.versions.files()]
+        traces = [str(file) for file in files if file.is_file() and _holds(file, signs)]
+        left = self.store.events(name)
+        if left:
+            traces.append(f"{self.store.file}: {len(left)} events")
+        return Forgotten(gone, learned, traces, self.users.in_dataset(name))
+
+    def _beside(self) -> list[Path]:
+        return [Path(f"{self.store.file}{suffix}") for suffix in ("-wal", "-shm", "-journal")]
+
+    def export(self, folder: str | Path) -> dict[str, int]:
+        """Write the feedback as atomic files, see :func:`recbole_instructrec.live.export.export`."""
+        return export(self, Path(folder))
+
+    def about(self) -> dict[str, Any]:
+        """What is being served, as plain data."""
+        return {
+            "dataset": self.dataset.dataset_name,
+            "items": len(self.catalogue),
+            "attributes": self.catalogue.attribute_names,
+            "columns": self.rules.columns,
+            "rating_scale": list(self.rating_scale),
+            "languages": list(self.dataset.templates.languages),
+            "version": self.store.current,
+            "time": time.time(),
+        }
+
+
+# A name of fewer bytes may stand anywhere by chance.
+_TELLING = 8
+
+
+def _holds(file: Path, signs: Sequence[str]) -> bool:
+    content = file.read_bytes()
+    return any(sign.encode("utf-8", "surrogatepass") in content for sign in signs)

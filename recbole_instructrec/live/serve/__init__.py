@@ -1,0 +1,1 @@
+"""``instructrec serve``: a JSON API and a page for people."""

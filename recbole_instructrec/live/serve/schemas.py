@@ -1,0 +1,149 @@
+"""What the API takes and gives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Rule = dict[str, Any]
+
+
+class _Strict(BaseModel):
+    """A body in which a misspelt name is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewSession(_Strict):
+    """Begin a conversation."""
+
+    user: str | None = Field(None, description="A user of the data set or the store, or a new one; a guest without it.")
+
+
+class Ask(_Strict):
+    """Ask for a list."""
+
+    text: str = Field("", description="In plain words; follow-ups speak of the list before. Empty: whatever fits.")
+    k: Annotated[int, Field(ge=1, le=100)] = 10
+    must: Rule | None = Field(None, description='Rules, such as {"genre": "Comedy", "price": {"max": 20}}.')
+    must_not: Rule | None = None
+    without: list[str] = Field([], description="Attributes that were understood and are not meant.")
+    hide_seen: bool | None = Field(None, description="Leave out what the user took; by default what the model learned.")
+    diversity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    reasons: bool = True
+
+
+class Reaction(_Strict):
+    """React to an item."""
+
+    item: str
+    event: Literal["click", "like", "dislike", "seen", "skip", "rating"]
+    rating: float | None = None
+
+
+class ShownItem(BaseModel):
+    """An item as it is shown."""
+
+    id: str
+    title: str
+    attributes: list[str]
+
+
+class Opened(BaseModel):
+    """A session."""
+
+    session: str
+    user: str
+    known: bool = Field(description="Whether the data set or the store knew the user before.")
+    history: list[ShownItem]
+
+
+class Why(BaseModel):
+    """Why an item is in a list."""
+
+    sentence: str
+    attributes: list[str]
+    words: list[tuple[str, float]]
+    history: list[tuple[str, float]]
+
+
+class ListedItem(ShownItem):
+    """An item of a list."""
+
+    score: float
+    reasons: Why | None
+
+
+class Understood(BaseModel):
+    """An attribute that was recognised."""
+
+    attribute: str
+    sign: Literal["want", "avoid"]
+    confidence: float
+    words: list[tuple[str, float]]
+
+
+class Answered(BaseModel):
+    """A list with its reasons."""
+
+    items: list[ListedItem]
+    understood: list[Understood]
+    degree: str | None
+    heard: str
+    note: str
+    event: int
+    version: int
+
+
+class Stored(BaseModel):
+    """A reaction is on disk."""
+
+    event: int
+
+
+class Version(BaseModel):
+    """A version of the weights."""
+
+    id: int
+    parent: int | None
+    time: float | None
+    status: str
+    current: bool
+    about: dict[str, Any]
+
+
+class Versions(BaseModel):
+    """All versions."""
+
+    versions: list[Version]
+    learning: bool
+    last: str = Field(description="What came of the last learning.")
+
+
+class Erased(BaseModel):
+    """What was erased about a user."""
+
+    events: int
+    versions: list[int]
+    traces: list[str]
+    in_dataset: int
+
+
+class About(BaseModel):
+    """What is served."""
+
+    dataset: str
+    items: int
+    attributes: list[str]
+    columns: list[str]
+    rating_scale: list[float]
+    languages: list[str]
+    version: int
+    time: float
+
+
+class Error(BaseModel):
+    """Why a request was not answered."""
+
+    error: str

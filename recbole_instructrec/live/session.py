@@ -1,0 +1,354 @@
+"""One conversation: ask, see a list with reasons, react, ask on."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from recbole_instructrec.data.words import legible
+from recbole_instructrec.live.errors import LiveError
+from recbole_instructrec.live.events import ASK, TAKEN, Event, check_rating, check_said
+from recbole_instructrec.live.followups import FollowUp, follow_up
+from recbole_instructrec.live.ranking import Ranked, Want
+from recbole_instructrec.live.reasons import Reasons
+
+if TYPE_CHECKING:
+    from recbole_instructrec.live.recommender import Recommender
+
+LONGEST_LIST = 100
+
+# What is asked for in several steps is read as one text; the reader reads no more than so much anyway.
+_LONGEST_JOINED = 400
+
+
+@dataclass
+class Item:
+    """One item of an answer.
+
+    Attributes
+    ----------
+    id, title : str
+        As in the data set.
+    score : float
+        Of the model, not comparable between requests.
+    attributes : list of str
+        What the item is.
+    reasons : Reasons or None
+        Why it is there; None where nobody asked.
+    """
+
+    id: str
+    title: str
+    score: float
+    attributes: list[str]
+    reasons: Reasons | None = None
+
+
+@dataclass
+class Answer:
+    """What a request is answered with.
+
+    Attributes
+    ----------
+    items : list of Item
+        The best first.
+    understood : list of dict
+        Attributes that were recognised: ``attribute``, ``sign`` (``want`` or ``avoid``), ``confidence``, and the
+        ``words`` they were heard in.
+    degree : str or None
+        ``little``, ``normal`` or ``only``; None when nothing is asked for.
+    heard : str
+        The text that was read, with what was asked before where the request goes on from there.
+    note : str
+        What else there is to say, in a sentence; empty for nothing.
+    event : int
+        Number of the request in the feedback store.
+    version : int
+        Of the model.
+    """
+
+    items: list[Item]
+    understood: list[dict[str, Any]] = field(default_factory=list)
+    degree: str | None = None
+    heard: str = ""
+    note: str = ""
+    event: int = 0
+    version: int = 0
+
+    def __iter__(self) -> Any:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        return asdict(self)
+
+
+@dataclass
+class Asked:
+    """A request on its way: what is ranked, and what the answer will need of it."""
+
+    want: Want
+    heard: str
+    note: str
+    reasons: bool
+    more: bool = False
+
+
+class Session:
+    """A conversation with one user.
+
+    Parameters
+    ----------
+    recommender : Recommender
+        Answers.
+    user : str
+        Who asks; somebody whom neither data set nor store knows starts without a history.
+    name : str, optional
+        Of the session; drawn at random by default.
+
+    Attributes
+    ----------
+    shown : list of int
+        Internal ids of the last list.
+    heard : str
+        What the last list was asked for with.
+    """
+
+    def __init__(self, recommender: Recommender, user: str, name: str | None = None) -> None:
+        self._recommender = recommender
+        self.user, self.name = user, name or uuid.uuid4().hex
+        self.shown: list[int] = []
+        self.heard = ""
+        self._version = 0
+        self._passed: list[int] = []  # on earlier pages of the same request
+        self._toward: list[int] = []
+        self._away: list[int] = []
+        self._skipped: list[int] = []
+        self._hide_seen: bool | None = None
+        self.used = time.monotonic()
+
+    # --- asking ------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        text: str = "",
+        k: int = 10,
+        *,
+        must: Mapping[str, Any] | None = None,
+        must_not: Mapping[str, Any] | None = None,
+        without: Sequence[str] = (),
+        hide_seen: bool | None = None,
+        diversity: float = 0.0,
+        reasons: bool = True,
+    ) -> Answer:
+        """Ask for a list.
+
+        Parameters
+        ----------
+        text : str
+            In plain words; a follow-up such as "more like the second one" or "but nothing scary" speaks of the list
+            and the request before it. Empty for what fits the user anyway.
+        k : int
+            Length of the list, 1 to 100.
+        must, must_not : mapping, optional
+            Rules that every item of the list keeps, see :class:`~recbole_instructrec.live.rules.Rules`.
+        without : sequence of str
+            Attributes that were understood in this text and are not meant.
+        hide_seen : bool, optional
+            Whether what the user took is left out; by default where the model has learned that users do not take an
+            item twice, or the user has asked for it. What was disliked is always left out.
+        diversity : float
+            0 for relevance alone, up to 1 (maximal marginal relevance).
+        reasons : bool
+            Whether each item comes with its reasons.
+
+        Returns
+        -------
+        Answer
+
+        Raises
+        ------
+        LiveError
+            For what cannot be read; nothing changes then.
+        """
+        asked = self.prepare(
+            text,
+            k,
+            must=must,
+            must_not=must_not,
+            without=without,
+            hide_seen=hide_seen,
+            diversity=diversity,
+            reasons=reasons,
+        )
+        return self._recommender.answer([(self, asked)])[0]
+
+    def prepare(
+        self,
+        text: str = "",
+        k: int = 10,
+        *,
+        must: Mapping[str, Any] | None = None,
+        must_not: Mapping[str, Any] | None = None,
+        without: Sequence[str] = (),
+        hide_seen: bool | None = None,
+        diversity: float = 0.0,
+        reasons: bool = True,
+    ) -> Asked:
+        """The first half of :meth:`ask`, for callers that answer several requests at once."""
+        said = check_said(text)
+        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= LONGEST_LIST:
+            raise LiveError(f"k: a number from 1 to {LONGEST_LIST} is expected, not {k!r:.60}.")
+        if not isinstance(diversity, (int, float)) or not 0.0 <= diversity <= 1.0:
+            raise LiveError(f"diversity: a number from 0 to 1 is expected, not {diversity!r:.60}.")
+        if isinstance(without, str) or not all(isinstance(name, str) for name in without):
+            raise LiveError("without: a list of attributes is expected.")
+        allowed = self._recommender.rules.allowed(must, must_not)
+        self.used = time.monotonic()
+        state = self._recommender.users.state(self.user)
+        spoken = follow_up(said, self.heard, self.shown, self._recommender.catalogue.titled) if said else None
+        heard, note, more = self._take_up(said, spoken)
+        if hide_seen is not None:
+            self._hide_seen = hide_seen
+        hide = self._recommender.never_twice if self._hide_seen is None else self._hide_seen
+        state = self._recommender.users.state(self.user)  # a follow-up may have added to it
+        left_out = [*state.disliked, *self._passed, *self._toward, *self._away, *self._skipped]
+        if hide:
+            left_out += state.items
+        want = Want(
+            state, heard, k, list(self._toward), list(self._away), left_out, list(without), allowed, float(diversity)
+        )
+        return Asked(want, heard, note, reasons, more)
+
+    def _take_up(self, said: str, spoken: FollowUp | None) -> tuple[str, str, bool]:
+        """What a text means after what was said before: the text to read, a note, and whether it is the next page."""
+        titles = self._recommender.catalogue.titles
+        if spoken is None:
+            self._passed, self._toward, self._away = [], [], []
+            return said, "", False
+        if spoken.missing:
+            shown = len(self.shown)
+            there = f"the list has {shown} items" if shown else "there is no list yet"
+            return self.heard, f"“{said}”: {there}, so this is the answer to what you asked before.", False
+        if spoken.kind == "goes_on":
+            self._passed = []
+            text = spoken.text if len(spoken.text) <= _LONGEST_JOINED else said
+            return text, "", False
+        if spoken.kind == "reset":
+            self._passed, self._toward, self._away, self._skipped = [], [], [], []
+            self._hide_seen = None
+            return "", "Starting over.", False
+        if spoken.kind == "more":
+            self._passed += self.shown
+            return self.heard, "", True
+        if spoken.kind == "unseen":
+            self._hide_seen = True
+            return self.heard, "Without what you took before.", False
+        assert spoken.item is not None
+        title = titles[spoken.item]
+        if spoken.kind == "more_like":
+            self._toward, self._passed = [spoken.item], []
+            return "", f"More like {title}.", False
+        if spoken.kind == "less_like":
+            self._away.append(spoken.item)
+            return self.heard, f"Less like {title}.", False
+        if spoken.kind in ("like", "dislike", "seen"):
+            self.feedback(self._recommender.catalogue.tokens[spoken.item], spoken.kind)
+            note = {"like": f"You like {title}.", "dislike": f"Without {title}.", "seen": f"You know {title}."}
+            return self.heard, note[spoken.kind], False
+        return self.heard, self._why(spoken.item), False
+
+    def _why(self, item: int) -> str:
+        reasons = self._last_reasons.get(item)
+        return f"{self._recommender.catalogue.titles[item]}: {reasons}" if reasons else "That is not in the list."
+
+    _last_reasons: Mapping[int, str] = {}
+
+    def finish(self, asked: Asked, ranked: Ranked, reasons: Sequence[Reasons], event: int, version: int) -> Answer:
+        """The second half of :meth:`ask`: the list has been made and stored."""
+        catalogue = self._recommender.catalogue
+        explained: list[Reasons | None] = [*reasons] if reasons else [None] * len(ranked.items)
+        items = [
+            Item(catalogue.tokens[item], catalogue.titles[item], round(score, 4), catalogue.attributes_of(item), why)
+            for item, score, why in zip(ranked.items, ranked.scores, explained, strict=True)
+        ]
+        self.shown, self.heard, self._version = ranked.items, asked.heard, version
+        self._last_reasons = {item: why.sentence for item, why in zip(ranked.items, explained, strict=True) if why}
+        words = self._recommender.explainer.words
+        understood = [
+            {
+                **one._asdict(),
+                "confidence": round(one.confidence, 3),
+                "words": words(ranked, asked.heard, one.attribute),
+            }
+            for one in ranked.understood.asked
+        ]
+        note = asked.note
+        if len(items) < asked.want.k:
+            note = f"{note} No more than {len(items)} items fit the rules and are not left out.".strip()
+        if ranked.understood.cut:
+            note = f"{note} Only the beginning of what you said was read.".strip()
+        return Answer(items, understood, ranked.understood.degree, asked.heard, note, event, version)
+
+    def asking(self, asked: Asked, ranked: Ranked, version: int) -> Event:
+        """What the store keeps of a request."""
+        tokens = self._recommender.catalogue.tokens
+        shown = tuple(tokens[item] for item in ranked.items)
+        return Event(self.user, self.name, ASK, None, None, asked.heard, shown, version)
+
+    # --- reacting ----------------------------------------------------------------------------
+
+    def feedback(self, item: str, event: str, rating: float | None = None) -> int:
+        """React to an item; it counts from the next answer on.
+
+        Parameters
+        ----------
+        item : str
+            Its id; it need not be of the last list.
+        event : {"click", "like", "dislike", "seen", "skip", "rating"}
+            What the user did. All but ``dislike`` and ``skip`` join the behaviour sequence.
+        rating : float, optional
+            For ``rating``.
+
+        Returns
+        -------
+        int
+            Number of the event in the store, where it is when this returns.
+
+        Raises
+        ------
+        LiveError
+            For an unknown item or event, or a rating out of the scale.
+        """
+        made = self.reaction(item, event, rating)
+        number = self._recommender.store.append([made])[0]
+        self.reacted(made)
+        return number
+
+    def reaction(self, item: str, event: str, rating: float | None = None) -> Event:
+        """The event of :meth:`feedback`, checked but not stored."""
+        value = check_rating(event, rating, self._recommender.rating_scale)
+        token = self._recommender.catalogue.tokens[self._recommender.catalogue.item(item)]
+        shown = tuple(self._recommender.catalogue.tokens[one] for one in self.shown)
+        return Event(self.user, self.name, event, token, value, legible(self.heard), shown, self._version)
+
+    def reacted(self, made: Event) -> None:
+        """What a stored reaction changes in the conversation."""
+        self.used = time.monotonic()
+        item = self._recommender.catalogue.item(made.item)
+        if made.kind not in TAKEN and item not in self._skipped:
+            self._skipped.append(item)
+
+    def history(self, n: int = 50) -> list[dict[str, Any]]:
+        """The last items that the user took, the latest first, as plain data."""
+        state, catalogue = self._recommender.users.state(self.user), self._recommender.catalogue
+        return [
+            {"id": catalogue.tokens[item], "title": catalogue.titles[item], "attributes": catalogue.attributes_of(item)}
+            for item in reversed(state.items[-n:])
+        ]

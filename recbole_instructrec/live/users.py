@@ -1,0 +1,124 @@
+"""What a user did: the data set's interactions, then the reactions of the feedback store."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recbole_instructrec.live.catalogue import Catalogue
+from recbole_instructrec.live.events import DISLIKE, TAKEN, Event, liking
+from recbole_instructrec.live.store import FeedbackStore
+
+_KEPT = 10_000  # users whose state is held in memory
+
+
+@dataclass
+class UserState:
+    """What is known of a user at one moment.
+
+    Attributes
+    ----------
+    items : list of int
+        Internal ids of what the user took, in order.
+    disliked : list of int
+        What the user did not like, in order.
+    last_time : float or None
+        When the user last did something.
+    code : int
+        RecBole's internal user id, 0 for somebody whom the data set does not know.
+    """
+
+    items: list[int] = field(default_factory=list)
+    disliked: list[int] = field(default_factory=list)
+    last_time: float | None = None
+    code: int = 0
+
+
+class Users:
+    """States of users, kept up to date with the store, also with what other processes write there.
+
+    Parameters
+    ----------
+    dataset : InstructRecDataset
+        Whole, not split.
+    catalogue : Catalogue
+        For the items of events.
+    store : FeedbackStore
+        For reactions.
+    scale : tuple of float
+        Lowest and highest rating.
+    """
+
+    def __init__(self, dataset: Any, catalogue: Catalogue, store: FeedbackStore, scale: tuple[float, float]) -> None:
+        self._catalogue, self._store, self._scale = catalogue, store, scale
+        tokens = dataset.field2id_token[dataset.uid_field]
+        self._codes = {str(token): code for code, token in enumerate(tokens) if code}
+        user = dataset.history.user.numpy()
+        self._item, self._time = dataset.history.item, dataset.history.time
+        # Rows of a data set with item lists are histories of their own; the longest is the user's.
+        block = np.flatnonzero(np.r_[True, dataset.history.user_start[1:] != dataset.history.user_start[:-1]])
+        length = np.diff(np.r_[block, len(user)])
+        self._block: dict[int, tuple[int, int]] = {}
+        for start, n in zip(block.tolist(), length.tolist(), strict=True):
+            code = int(user[start])
+            if n >= self._block.get(code, (0, 0))[1]:
+                self._block[code] = (start, n)
+        self._states: OrderedDict[str, tuple[int, UserState]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __contains__(self, user: str) -> bool:
+        return user in self._codes
+
+    def state(self, user: str) -> UserState:
+        """What is known of a user now; not to be changed by the caller."""
+        with self._lock:
+            last, state = self._states.pop(user, (0, None))
+            if state is None:
+                state = self._from_dataset(user)
+            for event in self._store.events(user, last, reactions_only=True):
+                last = event.id
+                self._add(state, event)
+            self._states[user] = (last, state)
+            if len(self._states) > _KEPT:
+                self._states.popitem(last=False)
+            return state
+
+    def before_feedback(self, user: str) -> UserState:
+        """What the data set alone knows of a user; the caller's to change."""
+        return self._from_dataset(user)
+
+    def in_dataset(self, user: str) -> int:
+        """Number of a user's interactions in the data set's own files."""
+        return self._block.get(self._codes.get(user, 0), (0, 0))[1]
+
+    def forget(self, user: str) -> None:
+        """Drop what is held in memory of a user."""
+        with self._lock:
+            self._states.pop(user, None)
+
+    def _from_dataset(self, user: str) -> UserState:
+        code = self._codes.get(user, 0)
+        if not code or code not in self._block or self._store.is_forgotten(user):
+            return UserState()
+        start, n = self._block[code]
+        items = [item for item in self._item[start : start + n].tolist() if item]
+        time = None if self._time is None else float(self._time[start + n - 1])
+        return UserState(items, [], time, code)
+
+    def _add(self, state: UserState, event: Event) -> None:
+        item = self._catalogue.index.get(event.item or "")
+        if item is None:  # left the catalogue since
+            return
+        if event.kind in TAKEN and state.items[-1:] != [item]:  # a click, then a rating: taken once
+            state.items.append(item)
+        likes = liking(event.kind, event.value, self._scale)
+        if likes < 0 and item not in state.disliked:
+            state.disliked.append(item)
+        if likes > 0 and item in state.disliked:
+            state.disliked.remove(item)
+        if event.kind in TAKEN or event.kind == DISLIKE:
+            state.last_time = event.time
