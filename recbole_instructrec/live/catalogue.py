@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_instructrec.data.words import ARTICLES
 from recbole_instructrec.live.errors import NotFound
 from recbole_instructrec.live.followups import bare_title
 from recbole_instructrec.spelling import did_you_mean
@@ -35,7 +36,8 @@ class Catalogue:
     def __init__(self, dataset: Any) -> None:
         self.tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
         self.index = {token: item for item, token in enumerate(self.tokens) if item}
-        self.titles = [name or token for name, token in zip(dataset.item_names, self.tokens, strict=True)]
+        names = zip(dataset.item_names, self.tokens, strict=True)
+        self.titles = [_article_first(name) or token for name, token in names]
         self.attribute_names: list[str] = list(dataset.attributes.names)
         self._attributes = dataset.attributes.matrix.tocsr()
 
@@ -72,3 +74,9 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self.index)
+
+
+def _article_first(title: str) -> str:
+    """From "Matrix, The", as lists of titles are sorted, to "The Matrix"."""
+    head, comma, article = title.rpartition(", ")
+    return f"{article} {head}" if comma and article.lower() in ARTICLES else title

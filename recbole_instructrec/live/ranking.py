@@ -80,6 +80,8 @@ class Ranked:
         The situation, times the scale of the scores, ``[d]``.
     items_read : Tensor
         The part of the history that the situation was read from, ``[n_read]``.
+    toward : list of int
+        Items that more of was asked for.
     """
 
     items: list[int]
@@ -88,6 +90,7 @@ class Ranked:
     attention: torch.Tensor | None
     hidden: torch.Tensor
     items_read: torch.Tensor
+    toward: list[int]
 
 
 class Ranker:
@@ -148,6 +151,7 @@ class Ranker:
                     said.attention[attended] if said.attention and attended >= 0 else None,
                     hidden[row],
                     torch.tensor(want.state.items[-model.encoder_length :], dtype=torch.long),
+                    want.toward,
                 )
             )
         return result

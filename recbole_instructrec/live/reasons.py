@@ -111,7 +111,8 @@ class Explainer:
             clear = [name for name in avoided if name not in has]
             history = [(self._catalogue.tokens[earlier], round(fall, 3)) for earlier, fall in owes]
             titles = [self._catalogue.titles[earlier] for earlier, _ in owes]
-            result.append(Reasons(_sentence(fits, heard, clear, titles, bool(text)), fits, heard, history))
+            like = [self._catalogue.titles[other] for other in one.toward]
+            result.append(Reasons(_sentence(fits, heard, clear, like, titles, bool(text)), fits, heard, history))
         return result
 
     @torch.no_grad()
@@ -158,7 +159,9 @@ def _latin(character: str) -> bool:
     return (character.isalnum() and ord(character) < 0x2E80) or character in "'-’"
 
 
-def _sentence(fits: list[str], words: list[tuple[str, float]], clear: list[str], titles: list[str], said: bool) -> str:
+def _sentence(
+    fits: list[str], words: list[tuple[str, float]], clear: list[str], like: list[str], titles: list[str], said: bool
+) -> str:
     """One plain sentence."""
     parts = []
     if fits:
@@ -166,6 +169,8 @@ def _sentence(fits: list[str], words: list[tuple[str, float]], clear: list[str],
         parts.append(f"it is what you asked for, {' and '.join(fits)}{heard}")
     if clear:
         parts.append(f"it is not {' or '.join(clear)}")
+    if like:
+        parts.append(f"it is near {' and '.join(like)}")
     if titles:
         parts.append(f"it goes with {' and '.join(titles)}, which you took before")
     if not parts:

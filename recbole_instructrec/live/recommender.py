@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole_instructrec.live.catalogue import Catalogue
 from recbole_instructrec.live.errors import LiveError
-from recbole_instructrec.live.events import check_name
+from recbole_instructrec.live.events import Event, check_name
 from recbole_instructrec.live.export import export
 from recbole_instructrec.live.learning import Learner, safe_parts
 from recbole_instructrec.live.loading import load
@@ -99,7 +99,7 @@ class Recommender:
         self.versions = Versions(model, self.store, safe_parts(model))
         self.working = threading.RLock()
         #: Whether the model has learned that users do not take an item twice.
-        self.never_twice = model.repeat is not None and float(model.repeat) < 0.0
+        self.never_twice = model.repeat is not None and model.repeat.item() < 0.0
 
     @classmethod
     def load(
@@ -146,13 +146,22 @@ class Recommender:
             check_name(name, "session")
         return made
 
-    def answer(self, requests: Sequence[tuple[Session, Asked]]) -> list[Answer]:
+    def answer(
+        self, requests: Sequence[tuple[Session, Asked]], also: Sequence[Event] = ()
+    ) -> tuple[list[Answer], list[int]]:
         """Answer several prepared requests in one pass; each is stored before it is returned.
 
         Parameters
         ----------
         requests : sequence of tuple
             Sessions, each at most once, and what :meth:`Session.prepare` gave.
+        also : sequence of Event
+            Reactions that are stored in the same breath.
+
+        Returns
+        -------
+        tuple
+            The answers, and the numbers of the reactions in the store.
         """
         with self.working:
             version = self.versions.sync()
@@ -161,11 +170,12 @@ class Recommender:
             found = self.explainer([ranked[p] for p in explained], [requests[p][1].heard for p in explained])
         reasons = dict(zip(explained, found, strict=True))
         events = [s.asking(asked, one, version) for (s, asked), one in zip(requests, ranked, strict=True)]
-        numbers = self.store.append(events)
-        return [
+        numbers = self.store.append([*events, *also])
+        answers = [
             session.finish(asked, one, reasons.get(place, []), number, version)
-            for place, ((session, asked), one, number) in enumerate(zip(requests, ranked, numbers, strict=True))
+            for place, ((session, asked), one, number) in enumerate(zip(requests, ranked, numbers, strict=False))
         ]
+        return answers, numbers[len(events) :]
 
     # --- learning ----------------------------------------------------------------------------
 

@@ -187,7 +187,7 @@ class Session:
             diversity=diversity,
             reasons=reasons,
         )
-        return self._recommender.answer([(self, asked)])[0]
+        return self._recommender.answer([(self, asked)])[0][0]
 
     def prepare(
         self,

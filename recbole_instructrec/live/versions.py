@@ -43,10 +43,10 @@ class Versions:
         self._lock = threading.Lock()
         self.loaded = 0
 
-    def list(self) -> list[dict[str, Any]]:
+    def every(self) -> list[dict[str, Any]]:
         """All versions, that of the checkpoint first, with the figures the guard saw."""
         current = self._store.current
-        base = {"id": 0, "parent": None, "time": None, "status": KEPT, "about": {}}
+        base: dict[str, Any] = {"id": 0, "parent": None, "time": None, "status": KEPT, "about": {}}
         found = [base, *self._store.versions()]
         names = ("id", "parent", "time", "status", "about")
         return [{**{name: one[name] for name in names}, "current": one["id"] == current} for one in found]

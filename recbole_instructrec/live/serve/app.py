@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
@@ -251,12 +252,14 @@ def create_app(
 
 def _described(lifespan: Any) -> FastAPI:
     """An application whose description can be read without a network, where the package for that is there."""
-    kind: type[FastAPI] = FastAPI
+    make: Callable[..., FastAPI] = FastAPI
     try:
-        from fastapi_offline import FastAPIOffline as kind  # type: ignore[no-redef]
+        from fastapi_offline import FastAPIOffline
+
+        make = FastAPIOffline
     except ImportError:
         logging.getLogger(__name__).warning("/docs needs a network: pip install fastapi-offline")
-    return kind(
+    return make(
         title="recbole-instructrec",
         version=__version__,
         description="Ask in words, get a list with reasons, react, and the model learns.",

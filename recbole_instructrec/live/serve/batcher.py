@@ -61,12 +61,13 @@ class Batcher:
 
     def _work(self) -> None:
         later: list[_Job] = []
+        stop = False
         while True:
-            jobs = later or [self._jobs.get()]
+            jobs: list[_Job | None] = [*later] or [self._jobs.get()]
             while len(jobs) < self._largest and not self._jobs.empty():
                 jobs.append(self._jobs.get())
-            stop = None in jobs
-            batch, later, sessions = [], list[_Job](), set[str]()
+            stop = stop or None in jobs
+            batch, later, sessions = list[_Job](), list[_Job](), set[str]()
             for job in filter(None, jobs):  # of one conversation one after the other
                 (later if job.session.name in sessions else batch).append(job)
                 sessions.add(job.session.name)
@@ -77,10 +78,8 @@ class Batcher:
                 for job in batch:
                     if not job.result.done():
                         job.result.set_exception(error)
-            if stop and not later:
+            if stop and not later and self._jobs.empty():
                 return
-            if stop:
-                self._jobs.put(None)
 
     def _answer(self, batch: list[_Job]) -> None:
         asked: list[tuple[_Job, Asked]] = []
