@@ -12,6 +12,8 @@ from pathlib import Path
 
 from recbole_instructrec.data.converters.atomic import ConversionError
 from recbole_instructrec.leaderboard.command import add_parser
+from recbole_instructrec.live.command import COMMANDS as LIVE
+from recbole_instructrec.live.command import add_parsers as add_live_parsers
 from recbole_instructrec.main import guarded
 
 CONVERTERS = ("redial", "clinc150")
@@ -45,6 +47,7 @@ def main() -> int:
     topk_parser.add_argument("--k", type=_positive, default=20, help="length of a list")
     topk_parser.add_argument("--row", help="evaluation row of InstructRec (default: instruction_source)")
     add_parser(commands)
+    add_live_parsers(commands)
     args = parser.parse_args()
     # RecBole's Config reads the command line wherever it is built; our flags are not its options.
     sys.argv = sys.argv[:1]
@@ -62,6 +65,10 @@ def main() -> int:
             from recbole_instructrec.leaderboard.command import work as work_on_leaderboard
 
             status = work_on_leaderboard(args)
+        elif args.command in LIVE:
+            from recbole_instructrec.live.command import work as work_live
+
+            status = work_live(args)
         else:
             from recbole_instructrec.steering.run import steer
 

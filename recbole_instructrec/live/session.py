@@ -97,7 +97,6 @@ class Asked:
     heard: str
     note: str
     reasons: bool
-    more: bool = False
 
 
 class Session:
@@ -137,7 +136,7 @@ class Session:
 
     def ask(
         self,
-        text: str = "",
+        text: str | None = "",
         k: int = 10,
         *,
         must: Mapping[str, Any] | None = None,
@@ -151,9 +150,10 @@ class Session:
 
         Parameters
         ----------
-        text : str
+        text : str or None
             In plain words; a follow-up such as "more like the second one" or "but nothing scary" speaks of the list
-            and the request before it. Empty for what fits the user anyway.
+            and the request before it. Empty for what fits the user anyway; None for the last request once more, after
+            a reaction or with other options.
         k : int
             Length of the list, 1 to 100.
         must, must_not : mapping, optional
@@ -191,7 +191,7 @@ class Session:
 
     def prepare(
         self,
-        text: str = "",
+        text: str | None = "",
         k: int = 10,
         *,
         must: Mapping[str, Any] | None = None,
@@ -202,7 +202,7 @@ class Session:
         reasons: bool = True,
     ) -> Asked:
         """The first half of :meth:`ask`, for callers that answer several requests at once."""
-        said = check_said(text)
+        said = None if text is None else check_said(text)
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= LONGEST_LIST:
             raise LiveError(f"k: a number from 1 to {LONGEST_LIST} is expected, not {k!r:.60}.")
         if not isinstance(diversity, (int, float)) or not 0.0 <= diversity <= 1.0:
@@ -213,7 +213,7 @@ class Session:
         self.used = time.monotonic()
         state = self._recommender.users.state(self.user)
         spoken = follow_up(said, self.heard, self.shown, self._recommender.catalogue.titled) if said else None
-        heard, note, more = self._take_up(said, spoken)
+        heard, note = (self.heard, "") if said is None else self._take_up(said, spoken)
         if hide_seen is not None:
             self._hide_seen = hide_seen
         hide = self._recommender.never_twice if self._hide_seen is None else self._hide_seen
@@ -224,45 +224,45 @@ class Session:
         want = Want(
             state, heard, k, list(self._toward), list(self._away), left_out, list(without), allowed, float(diversity)
         )
-        return Asked(want, heard, note, reasons, more)
+        return Asked(want, heard, note, reasons)
 
-    def _take_up(self, said: str, spoken: FollowUp | None) -> tuple[str, str, bool]:
-        """What a text means after what was said before: the text to read, a note, and whether it is the next page."""
+    def _take_up(self, said: str, spoken: FollowUp | None) -> tuple[str, str]:
+        """What a text means after what was said before: the text to read, and a note."""
         titles = self._recommender.catalogue.titles
         if spoken is None:
             self._passed, self._toward, self._away = [], [], []
-            return said, "", False
+            return said, ""
         if spoken.missing:
             shown = len(self.shown)
             there = f"the list has {shown} items" if shown else "there is no list yet"
-            return self.heard, f"“{said}”: {there}, so this is the answer to what you asked before.", False
+            return self.heard, f"“{said}”: {there}, so this is the answer to what you asked before."
         if spoken.kind == "goes_on":
             self._passed = []
             text = spoken.text if len(spoken.text) <= _LONGEST_JOINED else said
-            return text, "", False
+            return text, ""
         if spoken.kind == "reset":
             self._passed, self._toward, self._away, self._skipped = [], [], [], []
             self._hide_seen = None
-            return "", "Starting over.", False
+            return "", "Starting over."
         if spoken.kind == "more":
             self._passed += self.shown
-            return self.heard, "", True
+            return self.heard, ""
         if spoken.kind == "unseen":
             self._hide_seen = True
-            return self.heard, "Without what you took before.", False
+            return self.heard, "Without what you took before."
         assert spoken.item is not None
         title = titles[spoken.item]
         if spoken.kind == "more_like":
             self._toward, self._passed = [spoken.item], []
-            return "", f"More like {title}.", False
+            return "", f"More like {title}."
         if spoken.kind == "less_like":
             self._away.append(spoken.item)
-            return self.heard, f"Less like {title}.", False
+            return self.heard, f"Less like {title}."
         if spoken.kind in ("like", "dislike", "seen"):
             self.feedback(self._recommender.catalogue.tokens[spoken.item], spoken.kind)
             note = {"like": f"You like {title}.", "dislike": f"Without {title}.", "seen": f"You know {title}."}
-            return self.heard, note[spoken.kind], False
-        return self.heard, self._why(spoken.item), False
+            return self.heard, note[spoken.kind]
+        return self.heard, self._why(spoken.item)
 
     def _why(self, item: int) -> str:
         reasons = self._last_reasons.get(item)

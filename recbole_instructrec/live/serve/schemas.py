@@ -24,7 +24,9 @@ class NewSession(_Strict):
 class Ask(_Strict):
     """Ask for a list."""
 
-    text: str = Field("", description="In plain words; follow-ups speak of the list before. Empty: whatever fits.")
+    text: str | None = Field(
+        "", description="In plain words; follow-ups speak of the list before. Empty: whatever fits. Null: once more."
+    )
     k: Annotated[int, Field(ge=1, le=100)] = 10
     must: Rule | None = Field(None, description='Rules, such as {"genre": "Comedy", "price": {"max": 20}}.')
     must_not: Rule | None = None

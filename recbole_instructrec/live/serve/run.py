@@ -1,0 +1,77 @@
+"""``instructrec serve``: start the service."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from typing import Any
+
+from recbole_instructrec.live.errors import LiveError
+from recbole_instructrec.live.recommender import Recommender
+
+_LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(
+    recommender: Recommender, host: str, port: int, token: str | None, names: list[str], rate: float, **options: Any
+) -> int:
+    """Serve until Ctrl-C.
+
+    Parameters
+    ----------
+    recommender : Recommender
+        Answers.
+    host, port
+        Where to listen.
+    token : str or None
+        Needed unless ``host`` is of this machine alone.
+    names : list of str
+        Further names that the service is called by.
+    rate : float
+        Requests a second that each client address may send, 0 for no bound.
+    **options
+        For :func:`~recbole_instructrec.live.serve.app.create_app`.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    LiveError
+        For an address that others reach, without a token; where the extra ``serve`` is missing.
+    """
+    if not is_loopback(host) and not token:
+        raise LiveError(
+            f"--host={host} can be reached by others, so a token is needed: --token={secrets.token_urlsafe(16)} "
+            "(that one is fresh), and send it as Authorization: Bearer TOKEN."
+        )
+    if token is not None and len(token) < 16:
+        raise LiveError("--token: at least 16 characters, so that nobody guesses it.")
+    try:
+        import uvicorn
+
+        from recbole_instructrec.live.serve.app import create_app
+        from recbole_instructrec.live.serve.guard import Limits
+    except ImportError as error:
+        raise LiveError(
+            f"the package {error.name} is missing: pip install -c constraints.txt -e '.[offline,serve]'"
+        ) from error
+    # Whoever listens to all addresses is called by names that only the operator knows.
+    hosts = {*_LOOPBACK, host, *names} if is_loopback(host) or names else None
+    app = create_app(recommender, token, hosts, Limits(rate=rate), **options)
+    shown = f"http://{'localhost' if is_loopback(host) else host}:{port}/"
+    print(f"{shown}{f'#token={token}' if token else ''}   (the API: {shown}docs)   Ctrl-C ends it.", flush=True)
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+    return 0

@@ -1,0 +1,265 @@
+"""``instructrec chat``: a conversation in a terminal, or through a pipe."""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from typing import TextIO
+
+from recbole_instructrec.live.errors import LiveError
+from recbole_instructrec.live.recommender import Recommender
+from recbole_instructrec.live.session import Answer, Item, Session
+
+_HELP = """\
+Say what you would like: "a light 90s comedy, nothing scary". Go on from there:
+"more like the second one", "but no romance", "more", "start over". An empty
+line asks for what fits you anyway.
+
+  click 2, like 2, dislike 2, seen 2, skip 2   react; the list is made anew
+  rate 2 4                                     give the second one 4 of {high:g}
+  why 2                                        why it is there
+  must COLUMN=VALUE, must_not COLUMN=VALUE     rules that every list keeps; also
+                                               a,b for either, 1990..1999
+  rules, rules off                             which hold; none hold any more
+  variety 0.5                                  lists that are less alike, 0 to 1
+  history                                      what you took
+  learn                                        the model learns from what was done
+  user NAME                                    be somebody else
+  help, quit
+"""
+
+_REACTION = re.compile(r"(click|like|dislike|seen|skip)\s+#?(\d+)", re.IGNORECASE)
+_RATE = re.compile(r"rate\s+#?(\d+)\s+(-?[\d.]+)", re.IGNORECASE)
+_WHY = re.compile(r"why\s+#?(\d+)", re.IGNORECASE)
+_RULE = re.compile(r"(must_not|must)\s+(\S+?)\s*=\s*(.+)", re.IGNORECASE)
+_BOUNDS = re.compile(r"(-?[\d.]*)\.\.(-?[\d.]*)")
+
+
+class Chat:
+    """One conversation, line by line.
+
+    Parameters
+    ----------
+    recommender : Recommender
+        Answers.
+    user : str, optional
+        Who talks.
+    k : int
+        Length of a list.
+    out : file
+        Where to write.
+    width : int
+        Columns of the terminal.
+    """
+
+    def __init__(
+        self, recommender: Recommender, user: str | None = None, k: int = 5, out: TextIO = sys.stdout, width: int = 100
+    ) -> None:
+        self._recommender, self._k, self._out, self._width = recommender, k, out, width
+        self._session: Session = recommender.session(user)
+        self._answer: Answer | None = None
+        self._must: dict[str, object] = {}
+        self._must_not: dict[str, object] = {}
+        self._variety = 0.0
+
+    def greet(self) -> None:
+        """Say who is there and what to do."""
+        about = self._recommender.about()
+        self._say(
+            f"{about['items']:,} items of {about['dataset']}; you are {self._session.user}. Say what you would like,"
+        )
+        self._say('or "help". An empty line asks for what fits you anyway, "quit" ends it.')
+
+    def line(self, text: str) -> bool:
+        """Take one line; False when the conversation is over."""
+        text = text.strip()
+        command = text.lower()
+        if command in ("quit", "exit", "bye", "再见"):
+            return False
+        try:
+            self._take(text, command)
+        except LiveError as error:
+            self._say(f"! {error}")
+        return True
+
+    def _take(self, text: str, command: str) -> None:
+        commands: dict[str, Callable[[], None]] = {
+            "help": lambda: self._say(_HELP.format(high=self._recommender.rating_scale[1])),
+            "history": self._history,
+            "learn": self._learn,
+            "rules": self._rules,
+            "rules off": self._no_rules,
+        }
+        if command in commands:
+            commands[command]()
+        elif match := _REACTION.fullmatch(text):
+            self._react(int(match[2]), match[1].lower())
+        elif match := _RATE.fullmatch(text):
+            self._react(int(match[1]), "rating", float(match[2]))
+        elif match := _WHY.fullmatch(text):
+            item = self._item(int(match[1]))
+            self._say(f"{item.title}: {item.reasons.sentence if item.reasons else ''}")
+        elif match := _RULE.fullmatch(text):
+            rules = self._must if match[1].lower() == "must" else self._must_not
+            rules[match[2]] = _condition(match[3])
+            try:
+                self._recommender.rules.allowed(self._must, self._must_not)
+            except LiveError:
+                del rules[match[2]]
+                raise
+            self._again()
+        elif command.startswith("variety "):
+            self._variety = _share(command.split(None, 1)[1])
+            self._again()
+        elif command.startswith("user "):
+            self._session = self._recommender.session(text.split(None, 1)[1])
+            self._answer = None
+            self._say(f"You are {self._session.user}, {len(self._session.history(1000))} items taken.")
+        else:
+            self._ask(text)
+
+    def _ask(self, text: str | None) -> None:
+        self._answer = self._session.ask(
+            text, self._k, must=self._must, must_not=self._must_not, diversity=self._variety
+        )
+        self._show(self._answer)
+
+    def _again(self) -> None:
+        """The same request, after a rule or a reaction."""
+        self._ask(None)
+
+    def _react(self, place: int, event: str, rating: float | None = None) -> None:
+        item = self._item(place)
+        self._session.feedback(item.id, event, rating)
+        self._say(f"Noted: {event} {item.title}{f', {rating:g}' if rating is not None else ''}.")
+        self._again()
+
+    def _item(self, place: int) -> Item:
+        if self._answer is None or not 1 <= place <= len(self._answer):
+            there = f"the list has {len(self._answer)} items" if self._answer else "there is no list yet"
+            raise LiveError(f"there is no number {place}: {there}.")
+        return self._answer.items[place - 1]
+
+    def _show(self, answer: Answer) -> None:
+        show(answer, self._out, self._width)
+
+    def _history(self) -> None:
+        taken = self._session.history(20)
+        for one in taken:
+            self._say(f"  {one['title']}")
+        if not taken:
+            self._say("Nothing yet.")
+
+    def _learn(self) -> None:
+        self._say(str(self._recommender.learn()["note"]))
+
+    def _rules(self) -> None:
+        told = [f"must {name}={value}" for name, value in self._must.items()]
+        told += [f"must_not {name}={value}" for name, value in self._must_not.items()]
+        self._say("; ".join(told) or "No rules.")
+
+    def _no_rules(self) -> None:
+        self._must, self._must_not = {}, {}
+        self._say("No rules any more.")
+
+    def _say(self, text: str) -> None:
+        _say(text, self._out, self._width)
+
+
+def show(answer: Answer, out: TextIO, width: int) -> None:
+    """Write an answer for people.
+
+    Parameters
+    ----------
+    answer : Answer
+        What to show.
+    out : file
+        Where to.
+    width : int
+        Columns.
+    """
+    if answer.note:
+        _say(answer.note, out, width)
+    if answer.understood:
+        heard = [f"{'not ' * (one['sign'] == 'avoid')}{one['attribute']}" for one in answer.understood]
+        degree = {"little": " (a bit)", "only": " (nothing else)"}.get(answer.degree or "", "")
+        _say(f"Understood: {', '.join(heard)}{degree}", out, width)
+    elif answer.heard:
+        _say("No attribute was recognised: your words are compared with the descriptions.", out, width)
+    for place, item in enumerate(answer, 1):
+        attributes = f"  [{', '.join(item.attributes)}]" if item.attributes else ""
+        _say(f"{place:3}. {item.title}{attributes}", out, width)
+        if item.reasons:
+            _say(item.reasons.sentence, out, width, indent=5)
+    if not answer.items:
+        _say("Nothing is left to recommend. Drop a rule, or start over.", out, width)
+
+
+def _say(text: str, out: TextIO, width: int, indent: int = 0) -> None:
+    pad = " " * indent
+    for line in text.splitlines():
+        wrapped = [pad + line]
+        if len(wrapped[0]) > width:
+            wrapped = textwrap.wrap(line, width, initial_indent=pad, subsequent_indent=pad + "  ")
+        print("\n".join(wrapped), file=out, flush=True)
+
+
+def _condition(text: str) -> object:
+    """A condition as it is typed: a value, values with commas, or bounds such as 1990..1999."""
+    if match := _BOUNDS.fullmatch(text.strip()):
+        bounds = {name: value for name, value in zip(("min", "max"), match.groups(), strict=True) if value}
+        try:
+            return {name: float(value) for name, value in bounds.items()}
+        except ValueError:
+            raise LiveError(f"{text}: bounds are written 1990..1999, 1990.. or ..1999.") from None
+    values = [value.strip() for value in text.split(",") if value.strip()]
+    return values[0] if len(values) == 1 else values
+
+
+def _share(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise LiveError(f"variety: a number from 0 to 1 is expected, not {text!r:.40}.") from None
+
+
+def chat(recommender: Recommender, user: str | None, k: int, source: TextIO, out: TextIO, width: int) -> int:
+    """Talk until the lines end.
+
+    Parameters
+    ----------
+    recommender : Recommender
+        Answers.
+    user : str or None
+        Who talks.
+    k : int
+        Length of a list.
+    source, out : file
+        Where lines come from and answers go to; prompts are shown where both are terminals.
+    width : int
+        Columns.
+
+    Returns
+    -------
+    int
+        0.
+    """
+    talk = Chat(recommender, user, k, out, width)
+    prompt = source.isatty() and out.isatty()
+    if prompt:
+        import readline  # noqa: F401  (arrow keys and history of lines)
+    talk.greet()
+    while True:
+        try:
+            line = input("> ") if prompt else source.readline()
+        except (EOFError, KeyboardInterrupt):
+            print(file=out)
+            return 0
+        if not prompt:
+            if not line:
+                return 0
+            print(f"> {line.rstrip()}", file=out)
+        if not talk.line(line):
+            return 0
