@@ -1,8 +1,8 @@
 """Does it learn? The last interactions of every user replayed as a conversation.
 
 The last ``--rounds`` interactions of each user are taken out of the data (``--part=valid``: those before these, which
-are dropped, to choose settings by), a model is trained on the rest, and served through ``recbole_instructrec.live``. In
-each round every user asks without words for ten items; NDCG@10 says where the user's next held-out item stands. Then the
+are dropped, to choose settings by), a model is trained on the rest and served through ``recbole_instructrec.live``. In
+each round every user asks without words for ten items; NDCG@10 says where the next held-out item stands. Then the
 user reacts to that item, or not:
 
 - *no feedback*: the history stays as it was;
@@ -23,11 +23,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from benchmarks.common import RESULTS, pending, record, recorded, start, table
 
 NONE, IMMEDIATE, TUNED, RETRAINED = "no feedback", "immediate", "immediate + tuning", "retraining"
 ARMS = (NONE, IMMEDIATE, TUNED, RETRAINED)
+
+#: The data set that is trained on.
+NAME = "until-now"
 
 #: NDCG@10 of users in batches of so many requests.
 _AT_A_TIME = 64
@@ -66,18 +70,18 @@ def write(folder: Path, source: Path, inter: pd.DataFrame) -> None:
     Parameters
     ----------
     folder : Path
-        Becomes the data path; the data set has the name of ``source``.
+        Becomes the data path; the data set is named :data:`NAME` (RecBole has an ml-100k of its own).
     source : Path
         Folder of a data set with user_id, item_id and timestamp.
     inter : DataFrame
         As from :func:`cut`.
     """
-    target = folder / source.name
+    target = folder / NAME
     target.mkdir(parents=True)
-    (target / f"{source.name}.item").write_bytes((source / f"{source.name}.item").read_bytes())
+    (target / f"{NAME}.item").write_bytes((source / f"{source.name}.item").read_bytes())
     lines = inter[["user", "item", "time"]].to_csv(sep="\t", index=False, header=False)
     header = "user_id:token\titem_id:token\ttimestamp:float\n"
-    (target / f"{source.name}.inter").write_text(header + lines, encoding="utf-8")
+    (target / f"{NAME}.inter").write_text(header + lines, encoding="utf-8")
 
 
 def read(source: Path) -> pd.DataFrame:
@@ -88,13 +92,25 @@ def read(source: Path) -> pd.DataFrame:
     return pd.DataFrame(named)
 
 
-def trained(folder: Path, name: str, seed: int, options: dict[str, Any]) -> str:
+def trained(folder: Path, seed: int, options: dict[str, Any]) -> str:
     """Train on a folder's data set; returns the checkpoint."""
     from benchmarks.common import build
 
-    side = build("InstructRec", seed, name, same=False, data_path=str(folder), checkpoint_dir=str(folder), **options)
+    side = build("InstructRec", seed, NAME, same=False, data_path=str(folder), checkpoint_dir=str(folder), **options)
     side["trainer"].fit(side["train"], side["valid"], verbose=False)
     return str(side["trainer"].saved_model_file)
+
+
+def settings_of(dataset: str) -> dict[str, Any]:
+    """What the model's options are for a data set, for the cut one of another name."""
+    root = Path(__file__).parents[1]
+    files = (
+        root / f"recbole_instructrec/properties/InstructRec_on_{dataset}.yaml",
+        root / f"dataset_configs/{dataset}.yaml",
+    )
+    options: dict[str, Any] = yaml.safe_load(next(file for file in files if file.is_file()).read_text(encoding="utf-8"))
+    item = options["load_col"]["item"]
+    return {**options, "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": item}}
 
 
 class Trainings:
@@ -124,7 +140,7 @@ class Trainings:
             before, replayed = self.part
             place = self.folder / f"until-{until}"
             write(place, self._source, pd.concat([before, replayed[replayed["round"] < until]]))
-            self._made[until] = trained(place, self._source.name, self._seed, self._options)
+            self._made[until] = trained(place, self._seed, self._options)
         return self._made[until]
 
 
@@ -227,8 +243,7 @@ def main() -> None:
     )
     root = Path(args.data_path) if args.data_path else Path(recbole.__file__).parent / "dataset_example"
     source, drop = root / args.dataset, args.rounds if args.part == "valid" else 0
-    options = {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", *_ITEM[args.dataset]]}}
-    options |= json.loads(args.options)
+    options = {**settings_of(args.dataset), **json.loads(args.options)}
     arms = args.arms.split(",") if args.arms else list(ARMS)
     for seed in range(args.first_seed, args.first_seed + args.seeds) if not args.show else []:
         with tempfile.TemporaryDirectory() as folder:
@@ -268,9 +283,6 @@ def main() -> None:
         if label == args.label and which == args.part and dataset == args.dataset:
             draw(means, RESULTS / f"simulation-{dataset}-{which}.png")
 
-
-# What describes the items.
-_ITEM = {"ml-100k": ["movie_title", "release_year", "class"], "ml-1m": ["movie_title", "release_year", "genre"]}
 
 if __name__ == "__main__":
     main()
