@@ -1,7 +1,7 @@
 """Milliseconds of ``ask``: a new instruction each time, list, reasons, and the request in the feedback store.
 
-With many items (``--items=1000000``) titles are few, so that few texts are encoded. The floor stands beside it: one pass of
-the encoder, and one pass over a float matrix of as many rows and 64 columns with the ten best.
+With many items (``--items=1000000``) titles are few, so that few texts are encoded. The floor is printed, too: one pass
+of the encoder, and one pass over a float matrix of as many rows and 64 columns with the ten best.
 """
 
 from __future__ import annotations

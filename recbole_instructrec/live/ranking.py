@@ -13,10 +13,12 @@ from recbole.data.interaction import Interaction
 from torch.nn import functional as F
 
 from recbole_instructrec.data.dataset import CONTEXT
-from recbole_instructrec.live.diversity import CANDIDATES, diverse
+from recbole_instructrec.live.diversity import CANDIDATES as DIVERSE_FROM
+from recbole_instructrec.live.diversity import diverse
+from recbole_instructrec.live.large import CANDIDATES, LARGE, LargeCatalogue
 from recbole_instructrec.live.users import UserState
 from recbole_instructrec.model.instructions import Said
-from recbole_instructrec.model.losses import Scores, all_scores
+from recbole_instructrec.model.losses import all_scores
 from recbole_instructrec.model.understood import Understood
 
 #: How far the situation moves towards items that more of is asked for, and away from those that were not liked, as
@@ -109,6 +111,7 @@ class Ranker:
         self._items = dataset.iid_field + dataset.config["LIST_SUFFIX"]
         self._length, self._longest = dataset.item_list_length_field, dataset.max_item_list_len
         self._columns = {name: place for place, name in enumerate(model.attribute_names)}
+        self._large = LargeCatalogue(model) if model.n_items >= LARGE and LargeCatalogue.possible(model) else None
 
     @torch.no_grad()
     def __call__(self, wants: Sequence[Want]) -> list[Ranked]:
@@ -129,19 +132,21 @@ class Ranker:
         model = self._model
         said = self._heard(wants)
         understood = model.understood(said)
-        rows = self.rows([want.state for want in wants])
-        scores: Scores = model.request(rows, said)
-        hidden = self._moved(scores, wants)
-        every = all_scores(scores._replace(hidden=hidden))  # [n, n_items]
-        every[:, 0] = -torch.inf
+        state, context, seen = model.situations(self.rows([want.state for want in wants]), said)
+        directions = model.item_directions()[1]
+        if self._large is None:
+            scores = model.scores(state, directions, said, context, seen)
+            scores = scores._replace(hidden=self._moved(scores.hidden, directions, wants))
+            every = all_scores(scores)  # [n, n_items]
+            for line, want in zip(every, wants, strict=True):
+                self._mask(line, want)
+            lists = [self._best(line, want, directions) for line, want in zip(every, wants, strict=True)]
+            hidden = scores.hidden
+        else:
+            hidden, lists = self._of_many(wants, said, state, context, seen, directions)
         result = []
         for row, want in enumerate(wants):
-            line = every[row]
-            if want.left_out:
-                line[want.left_out] = -torch.inf
-            if want.allowed is not None:
-                line.masked_fill_(~want.allowed, -torch.inf)
-            values, items = self._best(line, want, scores.table)
+            values, items = lists[row]
             attended = int(said.line[row])
             result.append(
                 Ranked(
@@ -155,6 +160,46 @@ class Ranker:
                 )
             )
         return result
+
+    @staticmethod
+    def _mask(line: torch.Tensor, want: Want) -> None:
+        """Put out of reach what must not stand in the list: the padding item, what is left out, what no rule allows."""
+        line[0] = -torch.inf
+        if want.left_out:
+            line[want.left_out] = -torch.inf
+        if want.allowed is not None:
+            line.masked_fill_(~want.allowed, -torch.inf)
+
+    def _of_many(
+        self,
+        wants: Sequence[Want],
+        said: Said,
+        state: torch.Tensor,
+        context: torch.Tensor | None,
+        seen: torch.Tensor,
+        directions: torch.Tensor,
+    ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
+        """Situations and lists from a large catalogue."""
+        model, large = self._model, self._large
+        assert large is not None
+        nothing = torch.zeros(0, dtype=torch.long, device=state.device)
+        hidden = model.scores(state, directions, said, context, seen, nothing).hidden
+        hidden = self._moved(hidden, directions, wants)
+        every = large.scores(hidden, said, directions, seen)
+        lists = []
+        for row, want in enumerate(wants):
+            self._mask(every[row], want)
+            candidates = every[row].topk(min(len(every[row]) - 1, max(CANDIDATES, want.k * DIVERSE_FROM)))
+            items = candidates.indices[torch.isfinite(candidates.values)]
+            spoken = said.line[row : row + 1]
+            own = said.of_lines(spoken.clamp(max=0), spoken[spoken >= 0])
+            of_context = None if context is None else context[row : row + 1]
+            scores = model.scores(state[row : row + 1], directions, own, of_context, seen[row : row + 1], items)
+            line = all_scores(scores._replace(hidden=hidden[row : row + 1]))[0]
+            line = line + scores.repeat * torch.isin(items, seen[row])
+            values, places = self._best(line, want, directions[items])
+            lists.append((values, items[places]))
+        return hidden, lists
 
     def rows(self, states: Sequence[UserState]) -> Interaction:
         """Evaluation rows for users as they are now: what they did last, and the context of this moment."""
@@ -177,33 +222,19 @@ class Ranker:
             return said
         # A line a request: others may say the same and mean all of it.
         speaks = torch.nonzero(said.line >= 0).flatten()
-        lines = said.line[speaks]
-
-        def taken(rows: Any) -> Any:
-            return rows[lines] if isinstance(rows, torch.Tensor) else [rows[line] for line in lines.tolist()]
-
-        presence = said.intent.presence[lines].clone()
+        line = said.line.clone()
+        line[speaks] = torch.arange(len(speaks), device=line.device)
+        said = said.of_lines(line, said.line[speaks])
+        assert said.intent is not None
+        presence = said.intent.presence.clone()
         for place, row in enumerate(speaks.tolist()):
             columns = [self._columns[name] for name in wants[row].without if name in self._columns]
             presence[place, columns] = -1e4
-        intent = said.intent._replace(presence=presence, sign=said.intent.sign[lines], degree=said.intent.degree[lines])
-        line = said.line.clone()
-        line[speaks] = torch.arange(len(speaks), device=line.device)
-        return said._replace(
-            line=line,
-            numbers=said.numbers[lines],
-            vectors=None if said.vectors is None else said.vectors[lines],
-            intent=intent,
-            mentions=taken(said.mentions) if said.mentions else [],
-            frozen=None if said.frozen is None else said.frozen[lines],
-            cut=taken(said.cut) if said.cut else [],
-            attention=taken(said.attention) if said.attention else [],
-        )
+        return said._replace(intent=said.intent._replace(presence=presence))
 
     @staticmethod
-    def _moved(scores: Scores, wants: Sequence[Want]) -> torch.Tensor:
+    def _moved(hidden: torch.Tensor, directions: torch.Tensor, wants: Sequence[Want]) -> torch.Tensor:
         """Situations after feedback: towards and away from the directions of items, their lengths kept."""
-        hidden = scores.hidden
         for row, want in enumerate(wants):
             away = [*want.away, *want.state.disliked[-_LAST_DISLIKED:]]
             if not want.toward and not away:
@@ -211,9 +242,9 @@ class Ranker:
             length = hidden[row].norm()
             direction = hidden[row] / length.clamp(min=1e-6)
             if want.toward:
-                direction = direction + TOWARD * F.normalize(scores.table[want.toward].mean(0), dim=0)
+                direction = direction + TOWARD * F.normalize(directions[want.toward].mean(0), dim=0)
             if away:
-                direction = direction - AWAY * F.normalize(scores.table[away].mean(0), dim=0)
+                direction = direction - AWAY * F.normalize(directions[away].mean(0), dim=0)
             moved = F.normalize(direction, dim=0) * length
             hidden = hidden.index_copy(0, torch.tensor([row], device=hidden.device), moved.unsqueeze(0))
         return hidden
@@ -221,8 +252,7 @@ class Ranker:
     @staticmethod
     def _best(line: torch.Tensor, want: Want, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores and items of one list."""
-        candidates = want.k * (CANDIDATES if want.diversity else 1)
-        best = line.topk(min(candidates, len(line) - 1))
+        best = line.topk(min(len(line), want.k * (DIVERSE_FROM if want.diversity else 1)))
         kept = torch.isfinite(best.values)
         values, items = best.values[kept], best.indices[kept]
         if want.diversity and len(items):

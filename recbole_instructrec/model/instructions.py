@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -50,6 +50,34 @@ class Said(NamedTuple):
     frozen: torch.Tensor | None = None
     cut: Sequence[bool] = ()
     attention: Sequence[torch.Tensor] = ()
+
+    def of_lines(self, line: torch.Tensor, lines: torch.Tensor) -> Said:
+        """Some of the instructions, for other rows.
+
+        Parameters
+        ----------
+        line : Tensor
+            Each row's place in ``lines``, -1 for no instruction, ``[n]``.
+        lines : Tensor
+            Which instructions, ``[n_lines]``; one may stand there more than once.
+        """
+        places = lines.tolist()
+
+        def taken(rows: Any) -> Any:
+            if rows is None or isinstance(rows, torch.Tensor):
+                return None if rows is None else rows[lines]
+            return [rows[place] for place in places] if len(rows) else []
+
+        return Said(
+            line,
+            self.numbers[lines],
+            taken(self.vectors),
+            None if self.intent is None else Intent(*map(taken, self.intent)),
+            taken(self.mentions),
+            taken(self.frozen),
+            taken(self.cut),
+            taken(self.attention),
+        )
 
 
 class FrozenInstructions(nn.Module):

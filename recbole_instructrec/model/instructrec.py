@@ -216,6 +216,7 @@ class InstructRec(Hearing):
         said: Said,
         context: torch.Tensor | None,
         seen: torch.Tensor,
+        items: torch.Tensor | None = None,
     ) -> Scores:
         """What the scores r = k(I', I) of n requests are made of.
 
@@ -227,6 +228,8 @@ class InstructRec(Hearing):
             Item vectors of length 1, float32, ``[n_items, d]``.
         seen : Tensor
             Items in each request's history, 0 for none, ``[n, n_seen]``.
+        items : Tensor, optional
+            Only these are scored, in this order; what is seen is left to the caller then.
 
         Returns
         -------
@@ -235,33 +238,41 @@ class InstructRec(Hearing):
         situation = self.forward(state, said, context)
         hidden = F.normalize(situation.float(), dim=-1) * self.log_scale.exp().clamp(max=100.0)
         bias = self.item_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=self.item_bias.device), _NEVER)
-        extra, line = hidden.new_zeros(0, self.n_items), said.line
+        if items is not None:
+            directions, bias, seen = directions[items], bias[items], seen[:, :0]
+        extra, line = hidden.new_zeros(0, len(bias)), said.line
         if said.vectors is not None:
             if self.match is not None:
-                extra = self.match(said.vectors).float()
+                extra = self.match(said.vectors, items).float()
                 if self.frozen_match is not None and said.frozen is not None:
                     tuned, frozen = self._encoders_heard(len(extra))
-                    extra = extra * tuned + self.frozen_match(said.frozen).float() * frozen
+                    extra = extra * tuned + self.frozen_match(said.frozen, items).float() * frozen
                     heard = torch.where(line >= 0, tuned[line.clamp(min=0), 0], torch.ones_like(hidden[:, 0]))
                     hidden = hidden * heard.unsqueeze(1)
             if self.answers is not None and said.intent is not None:
-                answer = self.answers(said.intent).float()
+                answer = self.answers(said.intent, items).float()
                 extra = extra + answer if len(extra) else answer
             if self.near is not None and any(said.mentions):
                 near = self.near(said.mentions, said.numbers.tolist())
+                near = near if items is None else near[:, items]
                 extra = extra + near if len(extra) else near
             # An instruction side without attributes and without item texts works through the fusion alone.
             line = line if len(extra) else torch.full_like(line, -1)
         if self.repeat is None:
-            seen, repeat = seen[:, :0], hidden.new_zeros(())
-        else:
-            repeat = _REPEAT_SPEED * self.repeat
+            seen = seen[:, :0]
+        repeat = hidden.new_zeros(()) if self.repeat is None else self.repeat_score
         return Scores(hidden, directions, bias, extra, line, seen, repeat)
 
     def _item_vectors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Item vectors, and the same with length 1 in float32, ``[n_items, d]`` each."""
         table = self.items()
         return table, F.normalize(table.float(), dim=-1)
+
+    @property
+    def repeat_score(self) -> torch.Tensor:
+        """What is added to the score of items that the history holds already, a scalar."""
+        assert self.repeat is not None
+        return _REPEAT_SPEED * self.repeat
 
     def item_directions(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Item vectors, and the same with length 1, ``[n_items, d]`` each; in evaluation mode kept, to be read only."""
@@ -366,6 +377,11 @@ class InstructRec(Hearing):
         ValueError
             When there are not as many texts as rows.
         """
+        state, context, seen = self.situations(interaction, said)
+        return self.scores(state, self.item_directions()[1], said, context, seen)
+
+    def situations(self, interaction: Any, said: Said) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """What :meth:`scores` needs of n requests: behaviour, context and what was seen; as :meth:`request`."""
         if self.training:
             raise RuntimeError(
                 "request: the model is in training mode, where dropout makes lists random; model.eval()."
@@ -373,10 +389,10 @@ class InstructRec(Hearing):
         if len(said.line) != len(interaction):
             raise ValueError(f"request: {len(interaction)} rows, but {len(said.line)} texts were heard.")
         earlier, items, length = self.latest(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        table, directions = self.item_directions()
+        table, _ = self.item_directions()
         state = self.behaviour(items, table)[torch.arange(len(items), device=items.device), length]
         context = interaction[CONTEXT] if self.context is not None and CONTEXT in interaction else None
-        return self.scores(state, directions, said, context, torch.cat([earlier, items], dim=1))
+        return state, context, torch.cat([earlier, items], dim=1)
 
     def _request(self, interaction: Any) -> Scores:
         length = interaction[self.ITEM_SEQ_LEN]

@@ -194,10 +194,15 @@ class IntentScores(nn.Module):
         self.purity = nn.Parameter(torch.ones(N_DEGREES))
         self.avoidance = nn.Parameter(torch.tensor(5.0 / _SPEED))
 
-    def forward(self, intent: Intent) -> torch.Tensor:
-        """``[n, n_items]``."""
+    def forward(self, intent: Intent, items: torch.Tensor | None = None) -> torch.Tensor:
+        """Scores of all items, or of some, ``[n, n_items]``."""
+        wish, purity = self.weights(intent)
+        has, log_count = (self.has, self.log_count) if items is None else (self.has[items], self.log_count[items])
+        return wish @ has.T - purity @ log_count.T
+
+    def weights(self, intent: Intent) -> tuple[torch.Tensor, torch.Tensor]:
+        """What having an attribute adds, and what it takes off for each ``log |i|``, ``[n, n_attributes]`` each."""
         degree = torch.softmax(intent.degree, dim=1)
         wanted, avoided = intent.wanted, intent.avoided
         wish = _SPEED * (wanted * (degree @ self.wish).unsqueeze(1) - self.avoidance * avoided)
-        score = wish @ self.has.T
-        return score - (wanted * (degree @ self.purity).unsqueeze(1)) @ self.log_count.T
+        return wish, wanted * (degree @ self.purity).unsqueeze(1)

@@ -58,7 +58,17 @@ class TextMatch(nn.Module):
         self.gate = nn.Parameter(torch.tensor(1.0 / _SPEED))
         self.moved = nn.Parameter(torch.zeros_like(self.items)) if learned else None
 
-    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Scores of all items: ``[n, size]`` to ``[n, n_items]``."""
-        items = self.items if self.moved is None else F.normalize(self.items + self.moved, dim=-1)
-        return _SPEED * self.gate * F.normalize(self.query(vectors), dim=-1) @ items.T
+    def forward(self, vectors: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
+        """Scores of all items, or of some: ``[n, size]`` to ``[n, n_items]``."""
+        return self.queries(vectors) @ self.directions(items).T
+
+    def queries(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Where instructions point to, times the gate: ``[n, size]`` to ``[n, width]``."""
+        return _SPEED * self.gate * F.normalize(self.query(vectors), dim=-1)
+
+    def directions(self, items: torch.Tensor | None = None) -> torch.Tensor:
+        """Vectors of length 1 of all items, or of some, ``[n_items, width]``."""
+        texts = self.items if items is None else self.items[items]
+        if self.moved is None:
+            return texts
+        return F.normalize(texts + (self.moved if items is None else self.moved[items]), dim=-1)
