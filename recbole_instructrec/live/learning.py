@@ -87,8 +87,8 @@ class Learner:
     def __init__(
         self,
         recommender: Recommender,
-        learning_rate: float = 1e-3,
-        passes: int = 3,
+        learning_rate: float = 3e-4,
+        passes: int = 1,
         batch_size: int = 64,
         replay: float = 1.0,
         bound: float = 0.02,

@@ -62,6 +62,8 @@ class Said(NamedTuple):
             Which instructions, ``[n_lines]``; one may stand there more than once.
         """
         places = lines.tolist()
+        if not places:  # nobody says anything
+            return Said(line, self.numbers[lines])
 
         def taken(rows: Any) -> Any:
             if rows is None or isinstance(rows, torch.Tensor):
