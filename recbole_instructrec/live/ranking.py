@@ -140,7 +140,7 @@ class Ranker:
             if want.left_out:
                 line[want.left_out] = -torch.inf
             if want.allowed is not None:
-                line.masked_fill_(~want.allowed, -torch.inf)
+                line.masked_fill_(~want.allowed.to(line.device), -torch.inf)
             values, items = self._best(line, want, scores.table)
             attended = int(said.line[row])
             result.append(
@@ -224,8 +224,8 @@ class Ranker:
         candidates = want.k * (CANDIDATES if want.diversity else 1)
         best = line.topk(min(candidates, len(line) - 1))
         kept = torch.isfinite(best.values)
-        values, items = best.values[kept], best.indices[kept]
+        values, items = best.values[kept].cpu(), best.indices[kept].cpu()
         if want.diversity and len(items):
-            chosen = diverse(values, table[items], want.k, want.diversity)
+            chosen = diverse(values, table[items].cpu(), want.k, want.diversity)
             values, items = values[chosen], items[chosen]
-        return values.cpu(), items.cpu()
+        return values, items
