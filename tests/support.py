@@ -36,7 +36,7 @@ SMALL = {
 QUICK = {"instruction_kinds": {"intent": 1.0}, "epochs": 3}
 
 #: Nothing to read at all: a model in half a second.
-SILENT = {"instruction_mix": {"none": 1.0}, "item_text_fields": [], "epochs": 2}
+SILENT = {"instruction_mix": {"none": 1.0}, "report_rows": ["none"], "item_text_fields": [], "epochs": 2}
 
 
 def small_interactions(n_users: int = 30, n_items: int = 25, seed: int = 0) -> list[tuple[str, str, int]]:
