@@ -200,7 +200,7 @@ def test_an_article_alone_is_a_title():
 
 
 WORDS = [
-    *"more like not the second last one please".split(" "),
+    *["more", "like", "not", "the", "second", "last", "one", "please"],
     "再来点像",
     "第二部",
     "的",

@@ -357,7 +357,8 @@ class Session:
         """What a stored reaction changes in the conversation."""
         self.used = time.monotonic()
         item = self._recommender.catalogue.item(made.item)
-        if made.kind not in TAKEN and item not in self._skipped:
+        self._skipped = [other for other in self._skipped if other != item]
+        if made.kind not in TAKEN:
             self._skipped.append(item)
 
     def history(self, n: int = 50) -> list[dict[str, Any]]:
