@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ SMALL = {
     "show_progress": False,
     "instruction_mix": {"none": 0.5, "history": 0.2, "intent": 0.3},
 }
+
+#: Few texts, so that a model to talk to is there in seconds.
+QUICK = {"instruction_kinds": {"intent": 1.0}, "epochs": 3}
+
+#: Nothing to read at all: a model in half a second.
+SILENT = {"instruction_mix": {"none": 1.0}, "report_rows": ["none"], "item_text_fields": [], "epochs": 2}
 
 
 def small_interactions(n_users: int = 30, n_items: int = 25, seed: int = 0) -> list[tuple[str, str, int]]:
@@ -95,3 +102,12 @@ def build_all(config: Config) -> tuple[Any, Any, Any, Any, Any]:
     model = get_model(config["model"])(config, train._dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     return model, trainer, train, valid, test
+
+
+def trained_checkpoint(data_path: Path, **options: Any) -> Path:
+    """Train a small model on the films of ``data_path``; returns its checkpoint, which lies beside the data."""
+    config = make_config(data_path, checkpoint_dir=str(data_path / "saved"), **{**QUICK, **options})
+    with contextlib.chdir(data_path):  # for the folders that RecBole's trainers make
+        _, trainer, train, valid, _ = build_all(config)
+        trainer.fit(train, valid, verbose=False)
+    return Path(trainer.saved_model_file)

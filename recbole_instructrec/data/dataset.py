@@ -101,9 +101,8 @@ class InstructRecDataset(SequentialDataset):
         """Keep times and numbers of items as they stand: RecBole fills gaps with the mean, then normalises them."""
         self._raw_time = None
         feat = [] if self.item_feat is None else self.item_feat
-        self.item_numbers = {
-            name: feat[name].to_numpy(dtype=np.float64) for name in feat if self.field2type[name] == FeatureType.FLOAT
-        }
+        floats = [name for name in feat if self.field2type[name] == FeatureType.FLOAT]
+        self.item_numbers = {name: feat[name].to_numpy(dtype=np.float64, copy=True) for name in floats}
         if self.time_field in self.inter_feat:
             raw = self.inter_feat[self.time_field].to_numpy(dtype=np.float64)
             self._raw_time = np.nan_to_num(raw, nan=-1).astype(np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from recbole_instructrec.data.words import legible
@@ -132,7 +131,7 @@ def check_rating(kind: str, rating: object, scale: tuple[float, float]) -> float
             raise LiveError(f"rating: a {kind} has none. Send event=rating, or leave the rating out.")
         return None
     low, high = scale
-    number = isinstance(rating, (int, float)) and not isinstance(rating, bool) and math.isfinite(rating)
-    if not number or not low <= float(rating) <= high:  # type: ignore[arg-type]
+    number = isinstance(rating, (int, float)) and not isinstance(rating, bool)
+    if not number or not low <= rating <= high:  # type: ignore[operator]
         raise LiveError(f"rating: a number from {low:g} to {high:g} is expected, not {rating!r:.60}.")
     return float(rating)  # type: ignore[arg-type]

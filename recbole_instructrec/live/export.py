@@ -37,7 +37,7 @@ def export(recommender: Recommender, folder: Path) -> dict[str, int]:
     LiveError
         When the folder cannot be written.
     """
-    dataset, name = recommender.dataset, folder.name
+    dataset, name = recommender.dataset, folder.resolve().name
     texts: dict[str, int] = {}
     users: set[str] = set()
     time = dataset.time_field or "timestamp"
@@ -47,7 +47,7 @@ def export(recommender: Recommender, folder: Path) -> dict[str, int]:
             continue
         number = texts.setdefault(event.instruction, len(texts) + 1) if event.instruction else ""
         value = "" if event.value is None else f"{event.value:g}"
-        lines.append("\t".join([_cell(event.user), _cell(event.item or ""), value, f"{event.time:.3f}", str(number)]))
+        lines.append("\t".join([event.user, event.item or "", value, f"{event.time:.3f}", str(number)]))
         users.add(event.user)
     said = ["instruction_id:token\tinstruction:token_seq", *[f"{n}\t{_cell(text)}" for text, n in texts.items()]]
     try:

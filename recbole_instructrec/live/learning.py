@@ -97,9 +97,20 @@ class Learner:
         progress: Callable[[float], None] | None = None,
         seed: int = 2020,
     ) -> None:
+        wrong = {
+            "learning_rate": not 0.0 < learning_rate < float("inf"),
+            "passes": passes < 1,
+            "batch_size": batch_size < 1,
+            "replay": not 0.0 <= replay < float("inf"),
+            "bound": not bound >= 0.0,
+            "held_out": not 0.0 < held_out < 1.0,
+        }
+        if any(wrong.values()):
+            raise LiveError(f"learn: {', '.join(name for name in wrong if wrong[name])} cannot be so. See Learner.")
         self._recommender, self._model = recommender, recommender.model
         self._rate, self._passes, self._batch = learning_rate, passes, batch_size
-        self._replay, self._bound, self._held_out, self._fewest = replay, bound, held_out, fewest
+        self._replay, self._bound, self._held_out = replay, bound, held_out
+        self._fewest = max(2, fewest)  # one to learn from, one for the guard
         self._progress = progress or (lambda share: None)
         self._rng, self._seed = np.random.default_rng(seed), seed
 
@@ -123,14 +134,15 @@ class Learner:
         with store.held("learning") as ours:
             if not ours:
                 raise LiveError("learn: another process is learning from this store. Wait for it.")
-            with recommender.working:
+            with recommender.working:  # nobody loads another version while this one is copied
                 parent = recommender.versions.sync()
+                model = self._copy()
             learned = self._learned(parent)
             examples = [one for one in self.examples() if one.event > learned]
             if len(examples) < self._fewest:
                 note = f"{len(examples)} new reactions, fewer than the {self._fewest} that a step is worth."
                 return {"version": parent, "kept": False, "note": note, "examples": len(examples)}
-            return self._make(parent, examples)
+            return self._make(parent, model, examples)
 
     def examples(self) -> list[Example]:
         """All reactions by which users took an item and did not dislike it, in their order."""
@@ -155,11 +167,10 @@ class Learner:
         about = {one["id"]: one for one in self._recommender.store.versions()}.get(version)
         return 0 if about is None else int(about["about"]["last_event"])
 
-    def _make(self, parent: int, examples: list[Example]) -> dict[str, Any]:
+    def _make(self, parent: int, model: Any, examples: list[Example]) -> dict[str, Any]:
         recommender = self._recommender
-        n_held = max(1, round(self._held_out * len(examples)))
+        n_held = min(max(1, round(self._held_out * len(examples))), len(examples) - 1)
         new, held = examples[:-n_held], examples[-n_held:]
-        model = self._copy()
         before = self._measure(model, held)
         self._train(model, new)
         after = self._measure(model, held)
@@ -180,13 +191,15 @@ class Learner:
         }
         own = dict(model.named_parameters())
         weights = {name: own[name].detach() for name in safe_parts(model)}
+        note = f"Learned from {len(new)} reactions."
+        if fell:
+            note = f"Rolled back: {' and '.join(fell)} fell by more than {self._bound:.0%}."
+        if not all(torch.isfinite(value).all() for value in weights.values()):  # such lists may hit by chance
+            fell, note = ["weights"], "Rolled back: the weights grew out of all bounds. Lower the learning rate."
         with recommender.working:
             number = recommender.versions.add(parent, weights, about, keep=not fell)
-        note = (
-            f"Rolled back: {' and '.join(fell)} fell by more than {self._bound:.0%}."
-            if fell
-            else f"Learned from {len(new)} reactions."
-        )
+        if not number:
+            fell, note = ["events"], "Nothing was kept: a user was forgotten while this was learned. Learn again."
         version = parent if fell else number
         return {
             "version": version,
@@ -208,11 +221,15 @@ class Learner:
         for name, value in [*self._model.named_parameters(), *self._model.named_buffers()]:
             if name not in own:
                 memo[id(value)] = value
-        for keep in (self._model.instructions, self._model.intent):
-            if keep is not None:
-                memo[id(keep)] = keep
+        for keep in self._shared():
+            memo[id(keep)] = keep
         with torch.no_grad():
             return copy.deepcopy(self._model, memo)
+
+    def _shared(self) -> list[Any]:
+        """Parts that read texts: large, and none of their weights move."""
+        parts = (self._model.instructions, self._model.frozen_instructions, self._model.intent)
+        return [part for part in parts if part is not None]
 
     def _train(self, model: Any, examples: Sequence[Example]) -> None:
         own = dict(model.named_parameters())
@@ -229,16 +246,23 @@ class Learner:
                     part = [examples[place] for place in order[begin : begin + self._batch]]
                     loss = self._loss(model, part)
                     if self._replay:
-                        model.train()  # as it was trained: with dropout
+                        self._set_mode(model, training=True)  # as it was trained: with dropout
                         loss = loss + self._replay * model.calculate_loss(next(replayed))
-                        model.eval()
+                        self._set_mode(model, training=False)
                     gradients = torch.autograd.grad(loss, moved, allow_unused=True)
                     for parameter, gradient in zip(moved, gradients, strict=True):
                         parameter.grad = gradient
                     optimizer.step()
                     done += 1
                     self._progress(done / n_batches)
-        model.eval()
+
+    def _set_mode(self, model: Any, training: bool) -> None:
+        """Training or evaluation mode for what is the copy's own: answers are made with the rest at the same time."""
+        shared = {id(part) for part in self._shared()}
+        for part in model.children():
+            if id(part) not in shared:
+                part.train(training)
+        model.training = training
 
     def _replayed(self) -> Iterator[Interaction]:
         """Batches of the data set's training rows, without end."""

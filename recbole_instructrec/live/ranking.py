@@ -168,7 +168,7 @@ class Ranker:
         if want.left_out:
             line[want.left_out] = -torch.inf
         if want.allowed is not None:
-            line.masked_fill_(~want.allowed, -torch.inf)
+            line.masked_fill_(~want.allowed.to(line.device), -torch.inf)
 
     def _of_many(
         self,
@@ -198,7 +198,7 @@ class Ranker:
             line = all_scores(scores._replace(hidden=hidden[row : row + 1]))[0]
             line = line + scores.repeat * torch.isin(items, seen[row])
             values, places = self._best(line, want, directions[items])
-            lists.append((values, items[places]))
+            lists.append((values, items.cpu()[places]))
         return hidden, lists
 
     def rows(self, states: Sequence[UserState]) -> Interaction:
@@ -254,8 +254,8 @@ class Ranker:
         """Scores and items of one list."""
         best = line.topk(min(len(line), want.k * (DIVERSE_FROM if want.diversity else 1)))
         kept = torch.isfinite(best.values)
-        values, items = best.values[kept], best.indices[kept]
+        values, items = best.values[kept].cpu(), best.indices[kept].cpu()
         if want.diversity and len(items):
-            chosen = diverse(values, table[items], want.k, want.diversity)
+            chosen = diverse(values, table[items].cpu(), want.k, want.diversity)
             values, items = values[chosen], items[chosen]
-        return values.cpu(), items.cpu()
+        return values, items

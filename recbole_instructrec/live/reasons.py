@@ -132,7 +132,7 @@ class Explainer:
             owner.append((place, n))
         if not rows:
             return [torch.zeros(len(one.items), 0) for one in ranked]
-        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(table.device)
         states = model.behaviour(padded, table)[torch.arange(len(rows)), torch.tensor(lengths)]
         situations = F.normalize(states.float(), dim=-1) * model.log_scale.exp().clamp(max=100.0)
         result, begin = [], 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recbole_instructrec.live.catalogue import Catalogue
-from recbole_instructrec.live.errors import LiveError
+from recbole_instructrec.live.errors import LiveError, StoreError
 from recbole_instructrec.live.events import Event, check_name
 from recbole_instructrec.live.export import export
 from recbole_instructrec.live.learning import Learner, safe_parts
@@ -140,11 +141,11 @@ class Recommender:
         name : str, optional
             Of the session.
         """
-        made = Session(self, "", name)
-        made.user = f"guest-{made.name[:12]}" if user is None else check_name(user, "user")
         if name is not None:
             check_name(name, "session")
-        return made
+        if user is not None:
+            check_name(user, "user")
+        return Session(self, user, name)
 
     def answer(
         self, requests: Sequence[tuple[Session, Asked]], also: Sequence[Event] = ()
@@ -195,7 +196,6 @@ class Recommender:
         name = check_name(user, "user")
         with self.working:
             own = self.store.events(name)
-            others = {event.instruction for event in self.store.events() if event.user != name}
             numbers = {event.id for event in own}
             learned = [one["id"] for one in self.store.versions() if numbers & set(one["about"].get("events", ()))]
             if learned:  # versions build on each other
@@ -203,13 +203,16 @@ class Recommender:
                 self.versions.drop(learned)
             gone = self.store.forget(name)
             self.users.forget(name)
-        said = {event.instruction for event in own} - others
-        signs = [text for text in (name, *said) if len(text.encode()) >= _TELLING]
+            with suppress(StoreError):  # a version that cannot be read is no reason to remember; answers will say so
+                self.versions.sync()
+        left = self.store.events()
+        others = "\n".join({text for event in left for text in (event.user, event.session, event.instruction)})
+        said = {name, *(event.instruction for event in own)}
+        signs = [text for text in said if len(text.encode("utf-8", "surrogatepass")) >= _TELLING and text not in others]
         files = [self.store.file, *self._beside(), *self.versions.files()]
         traces = [str(file) for file in files if file.is_file() and _holds(file, signs)]
-        left = self.store.events(name)
-        if left:
-            traces.append(f"{self.store.file}: {len(left)} events")
+        if again := sum(event.user == name for event in left):
+            traces.append(f"{self.store.file}: {again} events")
         return Forgotten(gone, learned, traces, self.users.in_dataset(name))
 
     def _beside(self) -> list[Path]:

@@ -65,7 +65,7 @@ class Rules:
             return None
         try:
             key = json.dumps([must, must_not], sort_keys=True)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             raise LiveError("rules: texts, numbers, lists and mappings of these are expected.") from None
         found = self._kept.get(key)
         if found is None:
@@ -143,7 +143,7 @@ class Rules:
             condition = {"min": condition, "max": condition}
         bounds = [condition.get("min", -np.inf), condition.get("max", np.inf)]
         plain = all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in bounds)
-        if not condition or not set(condition) <= _BOUNDS or not plain or np.isnan(bounds).any():
+        if not condition or not set(condition) <= _BOUNDS or not plain or any(bound != bound for bound in bounds):
             raise LiveError(f"{name}: {column} takes a number, or {{'min': a, 'max': b}}, one of them or both.")
         with np.errstate(invalid="ignore"):
             return (numbers >= bounds[0]) & (numbers <= bounds[1])

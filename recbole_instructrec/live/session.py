@@ -106,8 +106,8 @@ class Session:
     ----------
     recommender : Recommender
         Answers.
-    user : str
-        Who asks; somebody whom neither data set nor store knows starts without a history.
+    user : str, optional
+        Who asks; somebody whom neither data set nor store knows starts without a history. Without it, somebody new.
     name : str, optional
         Of the session; drawn at random by default.
 
@@ -119,9 +119,15 @@ class Session:
         What the last list was asked for with.
     """
 
-    def __init__(self, recommender: Recommender, user: str, name: str | None = None) -> None:
+    def __init__(self, recommender: Recommender, user: str | None = None, name: str | None = None) -> None:
         self._recommender = recommender
-        self.user, self.name = user, name or uuid.uuid4().hex
+        self.name = name or uuid.uuid4().hex
+        self.user = user or f"guest-{self.name[:12]}"
+        self._begin()
+        self.used = time.monotonic()
+
+    def _begin(self) -> None:
+        """Nothing has been said yet."""
         self.shown: list[int] = []
         self.heard = ""
         self._version = 0
@@ -130,7 +136,13 @@ class Session:
         self._away: list[int] = []
         self._skipped: list[int] = []
         self._hide_seen: bool | None = None
-        self.used = time.monotonic()
+        self._last_reasons: Mapping[int, str] = {}
+        self._forgotten = self._recommender.store.times_forgotten(self.user)
+
+    def _forget(self) -> None:
+        """Begin anew where the user has been forgotten since, perhaps by another process."""
+        if self._recommender.store.times_forgotten(self.user) != self._forgotten:
+            self._begin()
 
     # --- asking ------------------------------------------------------------------------------
 
@@ -205,19 +217,23 @@ class Session:
         said = None if text is None else check_said(text)
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= LONGEST_LIST:
             raise LiveError(f"k: a number from 1 to {LONGEST_LIST} is expected, not {k!r:.60}.")
-        if not isinstance(diversity, (int, float)) or not 0.0 <= diversity <= 1.0:
+        number = isinstance(diversity, (int, float)) and not isinstance(diversity, bool)
+        if not number or not 0.0 <= diversity <= 1.0:
             raise LiveError(f"diversity: a number from 0 to 1 is expected, not {diversity!r:.60}.")
-        if isinstance(without, str) or not all(isinstance(name, str) for name in without):
+        names = isinstance(without, Sequence) and not isinstance(without, str)
+        if not names or not all(isinstance(name, str) for name in without):
             raise LiveError("without: a list of attributes is expected.")
+        if hide_seen is not None and not isinstance(hide_seen, bool):
+            raise LiveError(f"hide_seen: true or false is expected, not {hide_seen!r:.60}.")
         allowed = self._recommender.rules.allowed(must, must_not)
         self.used = time.monotonic()
-        state = self._recommender.users.state(self.user)
+        self._forget()
         spoken = follow_up(said, self.heard, self.shown, self._recommender.catalogue.titled) if said else None
         heard, note = (self.heard, "") if said is None else self._take_up(said, spoken)
         if hide_seen is not None:
             self._hide_seen = hide_seen
         hide = self._recommender.never_twice if self._hide_seen is None else self._hide_seen
-        state = self._recommender.users.state(self.user)  # a follow-up may have added to it
+        state = self._recommender.users.state(self.user)  # a follow-up may just have added to it
         left_out = [*state.disliked, *self._passed, *self._toward, *self._away, *self._skipped]
         if hide:
             left_out += state.items
@@ -267,8 +283,6 @@ class Session:
     def _why(self, item: int) -> str:
         reasons = self._last_reasons.get(item)
         return f"{self._recommender.catalogue.titles[item]}: {reasons}" if reasons else "That is not in the list."
-
-    _last_reasons: Mapping[int, str] = {}
 
     def finish(self, asked: Asked, ranked: Ranked, reasons: Sequence[Reasons], event: int, version: int) -> Answer:
         """The second half of :meth:`ask`: the list has been made and stored."""
@@ -334,6 +348,7 @@ class Session:
     def reaction(self, item: str, event: str, rating: float | None = None) -> Event:
         """The event of :meth:`feedback`, checked but not stored."""
         value = check_rating(event, rating, self._recommender.rating_scale)
+        self._forget()
         token = self._recommender.catalogue.tokens[self._recommender.catalogue.item(item)]
         shown = tuple(self._recommender.catalogue.tokens[one] for one in self.shown)
         return Event(self.user, self.name, event, token, value, legible(self.heard), shown, self._version)
@@ -342,7 +357,8 @@ class Session:
         """What a stored reaction changes in the conversation."""
         self.used = time.monotonic()
         item = self._recommender.catalogue.item(made.item)
-        if made.kind not in TAKEN and item not in self._skipped:
+        self._skipped = [other for other in self._skipped if other != item]
+        if made.kind not in TAKEN:
             self._skipped.append(item)
 
     def history(self, n: int = 50) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ CREATE TABLE events (
     version INTEGER NOT NULL
 );
 CREATE INDEX events_of_user ON events (user, id);
-CREATE TABLE forgotten (mark TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE forgotten (mark TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE versions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     parent INTEGER NOT NULL,
@@ -48,6 +48,9 @@ CREATE TABLE versions (
     about TEXT NOT NULL
 );
 """
+
+# Seconds to wait for another process.
+_PATIENCE = 30.0
 
 _COLUMNS = "id, time, user, session, kind, item, value, instruction, shown, version"
 
@@ -73,7 +76,9 @@ class FeedbackStore:
         self._lock = threading.RLock()
         with self._errors():
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.file, timeout=30.0, isolation_level=None, check_same_thread=False)
+            self._connection = sqlite3.connect(
+                self.file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
         try:
             with self._errors():
                 self._open(belongs_to)
@@ -83,8 +88,9 @@ class FeedbackStore:
 
     def _open(self, belongs_to: str) -> None:
         run = self._connection.execute
-        application, version = (run(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        # In this order: who makes the tables writes the two numbers in the same transaction.
         empty = not run("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        application, version = (run(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         if not empty and application != APPLICATION:
             raise StoreError(f"{self.file} is a database of something else. Give another file for the feedback.")
         if not empty and version != FORMAT:
@@ -92,7 +98,7 @@ class FeedbackStore:
                 f"{self.file} is a feedback store of format {version}; this version of recbole-instructrec reads "
                 f"format {FORMAT}. Use the version that wrote it, or give another file. It was not changed."
             )
-        run("PRAGMA journal_mode=WAL")
+        self._write_ahead()
         run("PRAGMA synchronous=FULL")  # an acknowledged event survives a power cut, too
         run("PRAGMA secure_delete=ON")  # what is forgotten is overwritten
         with self._writing():
@@ -110,6 +116,18 @@ class FeedbackStore:
                 f"{self.file} holds feedback on another catalogue than that of the checkpoint. Give another file, or "
                 "the checkpoint it belongs to."
             )
+
+    def _write_ahead(self) -> None:
+        """Switch to the write-ahead log; SQLite does not wait where several processes make the store at once."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     # --- events ------------------------------------------------------------------------------
 
@@ -196,16 +214,19 @@ class FeedbackStore:
         with self._lock, self._errors():
             with self._writing():
                 gone = self._connection.execute("DELETE FROM events WHERE user = ?", (user,)).rowcount
-                self._connection.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", (self.mark(user),))
+                self._connection.execute(
+                    "INSERT INTO forgotten VALUES (?, 1) ON CONFLICT (mark) DO UPDATE SET times = times + 1",
+                    (self.mark(user),),
+                )
             self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return gone
 
-    def is_forgotten(self, user: str) -> bool:
-        """Whether what the data set holds of a user is not to be used any more."""
+    def times_forgotten(self, user: str) -> int:
+        """How often a user has been forgotten, by any process; what was read before the last time is not to be used."""
         with self._lock, self._errors():
-            found = self._connection.execute("SELECT 1 FROM forgotten WHERE mark = ?", (self.mark(user),)).fetchone()
-        return found is not None
+            row = self._connection.execute("SELECT times FROM forgotten WHERE mark = ?", (self.mark(user),)).fetchone()
+        return int(row[0]) if row else 0
 
     def mark(self, user: str) -> str:
         """What is kept of a forgotten user's name: a hash under a random key that tells nobody who that is."""
@@ -244,9 +265,17 @@ class FeedbackStore:
         Returns
         -------
         int
-            Its number.
+            Its number; 0 where its parent or some of the events it learned from (``about["events"]``) are there no
+            more, because a user was forgotten meanwhile: nothing is recorded then.
         """
+        events = about.get("events", [])
         with self._lock, self._errors(), self._writing():
+            run = self._connection.execute
+            left = run("SELECT count(*) FROM events WHERE id IN (SELECT value FROM json_each(?))", [json.dumps(events)])
+            if left.fetchone()[0] < len(events):
+                return 0
+            if parent and not run("SELECT count(*) FROM versions WHERE id = ?", [parent]).fetchone()[0]:
+                return 0
             number = self._connection.execute(
                 "INSERT INTO versions (parent, time, status, file, hash, about) VALUES (?, ?, ?, ?, ?, ?)",
                 (parent, time.time(), status, file, digest, json.dumps(about)),

@@ -67,7 +67,8 @@ class Users:
             code = int(user[start])
             if n >= self._block.get(code, (0, 0))[1]:
                 self._block[code] = (start, n)
-        self._states: OrderedDict[str, tuple[int, UserState]] = OrderedDict()
+        #: How often the user had been forgotten, number of the last event, what is known.
+        self._states: OrderedDict[str, tuple[int, int, UserState]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __contains__(self, user: str) -> bool:
@@ -76,13 +77,14 @@ class Users:
     def state(self, user: str) -> UserState:
         """What is known of a user now; not to be changed by the caller."""
         with self._lock:
-            last, state = self._states.pop(user, (0, None))
-            if state is None:
-                state = self._from_dataset(user)
+            times = self._store.times_forgotten(user)
+            known, last, state = self._states.pop(user, (times, 0, None))
+            if state is None or known != times:  # forgotten since, perhaps by another process
+                last, state = 0, self._from_dataset(user)
             for event in self._store.events(user, last, reactions_only=True):
                 last = event.id
                 self._add(state, event)
-            self._states[user] = (last, state)
+            self._states[user] = (times, last, state)
             if len(self._states) > _KEPT:
                 self._states.popitem(last=False)
             return state
@@ -102,7 +104,7 @@ class Users:
 
     def _from_dataset(self, user: str) -> UserState:
         code = self._codes.get(user, 0)
-        if not code or code not in self._block or self._store.is_forgotten(user):
+        if not code or code not in self._block or self._store.times_forgotten(user):
             return UserState()
         start, n = self._block[code]
         items = [item for item in self._item[start : start + n].tolist() if item]

@@ -40,6 +40,7 @@ class Versions:
         self._folder = Path(f"{store.file}.versions")
         own = dict(model.named_parameters())
         self._base = {name: own[name].detach().clone() for name in parts}
+        self._checkpoint = _digest(self._base)
         self._lock = threading.Lock()
         self.loaded = 0
 
@@ -83,11 +84,16 @@ class Versions:
         Raises
         ------
         NotFound, StoreError
-            When there is no such version; when its file is not what was written.
+            When there is no such version; when its file is not what was written, or it grew from another checkpoint.
         """
         if not number:
             return self._base
         record = self._record(number)
+        if record["about"].get("checkpoint", self._checkpoint) != self._checkpoint:
+            raise StoreError(
+                f"version {number} was learned on another checkpoint than this one. Use version 0 (undo) and learn "
+                "again, or open the checkpoint it was learned on."
+            )
         file = self._folder / record["file"]
         if not file.is_file() or _hash(file) != record["hash"]:
             raise StoreError(f"version {number}: {file} is missing or damaged. Use another version (undo).")
@@ -105,30 +111,33 @@ class Versions:
         Returns
         -------
         int
-            Its number.
+            Its number; 0 where a user it learned from was forgotten meanwhile, and nothing is left of it.
         """
+        about = {**about, "checkpoint": self._checkpoint}
         if not keep:
             return self._store.add_version(parent, ROLLED_BACK, "", "", about, False)
-        digest = hashlib.sha256()
-        for name in sorted(weights):
-            digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
-        file = self._folder / f"{digest.hexdigest()[:16]}.pt"
+        file = self._folder / f"{_digest(weights)[:16]}.pt"
         try:
             save_atomically({name: value.detach().cpu() for name, value in weights.items()}, file)
         except CheckpointError as error:
             raise StoreError(f"version: {error}") from error
         number = self._store.add_version(parent, KEPT, file.name, _hash(file), about, True)
-        self.sync()
+        if number:
+            self.sync()
+        else:
+            self._remove({file.name})
         return number
 
     def drop(self, numbers: Sequence[int]) -> None:
-        """Remove versions and their files for good."""
+        """Remove versions and their files for good; :meth:`sync` then loads the one that is in use."""
         files = {one["file"] for one in self._store.versions() if one["id"] in numbers and one["file"]}
         self._store.drop_versions(numbers)
-        kept = {one["file"] for one in self._store.versions()}
-        for name in files - kept:
+        self._remove(files)
+
+    def _remove(self, files: set[str]) -> None:
+        """Remove those files that no version has."""
+        for name in files - {one["file"] for one in self._store.versions()}:
             (self._folder / name).unlink(missing_ok=True)
-        self.sync()
 
     def files(self) -> list[Path]:
         """Files that hold versions."""
@@ -136,7 +145,7 @@ class Versions:
 
     def _record(self, number: int) -> dict[str, Any]:
         if not number:
-            return {"id": 0, "file": "", "hash": ""}
+            return {"id": 0, "file": "", "hash": "", "about": {}}
         for one in self._store.versions():
             if one["id"] == number and one["status"] == KEPT:
                 return one
@@ -149,6 +158,13 @@ class Versions:
             for name, value in weights.items():
                 own[name].copy_(value)
         self.loaded = number
+
+
+def _digest(weights: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _hash(file: Path) -> str:

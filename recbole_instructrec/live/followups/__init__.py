@@ -19,6 +19,9 @@ _FOLDER = Path(__file__).parent
 OF_AN_ITEM = ("more_like", "less_like", "like", "dislike", "seen", "why")
 OF_THE_LIST = ("more", "reset", "unseen")
 
+# Whoever says more than this says something new; the time that the patterns take grows with the square of the length.
+_LONGEST = 500
+
 _APOSTROPHES = re.compile(r"['’‘`´]")
 _PUNCTUATION = re.compile(r"[^\w\s#'-]+")
 _DENSE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
@@ -70,10 +73,10 @@ def follow_up(text: str, before: str, shown: Sequence[int], titled: Callable[[st
     FollowUp or None
         None for a request of its own.
     """
-    said = _bare(text)
+    said = _bare(text[:_LONGEST])
     if not said:
         return None
-    for language in languages():
+    for language in languages() if len(text) <= _LONGEST else ():
         patterns = _patterns(language)
         short = patterns.without_politeness(said)
         for kind, expression in patterns.kinds:
