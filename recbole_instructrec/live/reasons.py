@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -61,6 +62,7 @@ class Explainer:
     def __init__(self, model: Any, catalogue: Catalogue) -> None:
         self._model, self._catalogue = model, catalogue
         self._columns = {name: place for place, name in enumerate(model.attribute_names)}
+        self._spans = lru_cache(maxsize=256)(model.spans)
 
     def __call__(self, ranked: Sequence[Ranked], texts: Sequence[str]) -> list[list[Reasons]]:
         """Reasons of every item of some lists.
@@ -85,7 +87,7 @@ class Explainer:
         column = self._columns.get(attribute)
         if one.attention is None or column is None or not text:
             return []
-        spans = self._model.spans(text)
+        spans = self._spans(text)
         weights: dict[tuple[int, int], float] = {}
         for (begin, end), weight in zip(spans, one.attention[:, column].tolist(), strict=False):
             if begin == end or not any(character.isalnum() for character in text[begin:end]):
@@ -120,29 +122,17 @@ class Explainer:
         """How much the scores of each list's items fall without each of the last items, ``[k, n_last]`` each."""
         model = self._model
         table, directions = model.item_directions()
-        rows, lengths, owner = [], [], []
-        for place, one in enumerate(ranked):
-            read = one.items_read
+        scale = model.log_scale.exp().clamp(max=100.0)
+        result = []
+        for one in ranked:
+            read = one.items_read.to(table.device)
             n = min(LAST, len(read)) if one.items else 0
-            for gone in range(len(read) - n, len(read)):
-                rows.append(torch.cat([read[:gone], read[gone + 1 :]]))
-            if n:
-                rows.append(read)
-            lengths += [len(read) - 1] * n + [len(read)] * bool(n)
-            owner.append((place, n))
-        if not rows:
-            return [torch.zeros(len(one.items), 0) for one in ranked]
-        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(table.device)
-        states = model.behaviour(padded, table)[torch.arange(len(rows)), torch.tensor(lengths)]
-        situations = F.normalize(states.float(), dim=-1) * model.log_scale.exp().clamp(max=100.0)
-        result, begin = [], 0
-        for place, n in owner:
             if not n:
-                result.append(torch.zeros(len(ranked[place].items), 0))
+                result.append(torch.zeros(len(one.items), 0))
                 continue
-            own = situations[begin : begin + n + 1] @ directions[ranked[place].items].T  # [n + 1, k]
+            states = model.behaviour.without_each(read, table, n)
+            own = scale * F.normalize(states.float(), dim=-1) @ directions[one.items].T  # [n + 1, k]
             result.append((own[-1:] - own[:-1]).T.cpu())
-            begin += n + 1
         return result
 
 

@@ -37,7 +37,7 @@ class Versions:
 
     def __init__(self, model: Any, store: FeedbackStore, parts: Sequence[str]) -> None:
         self._model, self._store = model, store
-        self._folder = Path(f"{store.file}.versions")
+        self._folder = _folder_of(store)
         own = dict(model.named_parameters())
         self._base = {name: own[name].detach().clone() for name in parts}
         self._checkpoint = _digest(self._base)
@@ -95,7 +95,7 @@ class Versions:
                 "again, or open the checkpoint it was learned on."
             )
         file = self._folder / record["file"]
-        if not file.is_file() or _hash(file) != record["hash"]:
+        if not is_whole(self._store, record):
             raise StoreError(f"version {number}: {file} is missing or damaged. Use another version (undo).")
         weights: dict[str, torch.Tensor] = torch.load(file, map_location=self._model.device, weights_only=True)
         return weights
@@ -165,6 +165,16 @@ def _digest(weights: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(weights):
         digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def is_whole(store: FeedbackStore, record: Mapping[str, Any]) -> bool:
+    """Whether the file of a recorded version is what was written."""
+    file = _folder_of(store) / record["file"]
+    return file.is_file() and _hash(file) == record["hash"]
+
+
+def _folder_of(store: FeedbackStore) -> Path:
+    return Path(f"{store.file}.versions")
 
 
 def _hash(file: Path) -> str:

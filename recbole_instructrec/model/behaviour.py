@@ -35,14 +35,41 @@ class Block(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """``[batch_size, length, size]`` to the same; a position sees itself and earlier ones."""
+        return self.go_on(states)[0]
+
+    def go_on(
+        self, states: torch.Tensor, before: tuple[torch.Tensor, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """As :meth:`forward`, of positions that follow others.
+
+        Parameters
+        ----------
+        states : Tensor
+            ``[batch_size, length, size]``.
+        before : tuple of Tensor, optional
+            Keys and values of the positions before, ``[1, n_heads, n_before, size / n_heads]`` each: the same for all
+            rows.
+
+        Returns
+        -------
+        tuple
+            The states, and keys and values of these positions.
+        """
         batch, length, size = states.shape
         mixed = self.query_key_value(self.attention_norm(states))
         query, key, value = mixed.view(batch, length, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(
-            query, key, value, dropout_p=self.attention_dropout if self.training else 0.0, is_causal=True
-        )
+        own, mask = (key, value), None
+        if before is not None:
+            n_before = before[0].shape[2]
+            key, value = (
+                torch.cat([old.expand(batch, -1, -1, -1), new], dim=2) for old, new in zip(before, own, strict=True)
+            )
+            place = torch.arange(n_before + length, device=states.device)
+            mask = place <= n_before + torch.arange(length, device=states.device).unsqueeze(1)
+        dropout = self.attention_dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=mask is None)
         states = states + self.dropout(self.out(attended.transpose(1, 2).reshape(batch, length, size)))
-        return states + self.dropout(self.inner(self.inner_norm(states)))
+        return states + self.dropout(self.inner(self.inner_norm(states))), own
 
 
 class BehaviourEncoder(nn.Module):
@@ -112,3 +139,38 @@ class BehaviourEncoder(nn.Module):
         for block in self.blocks:
             states = block(states)
         return self.last_norm(states)
+
+    def without_each(self, items: torch.Tensor, table: torch.Tensor, n: int) -> torch.Tensor:
+        """States after a history without each of its last items in turn.
+
+        Parameters
+        ----------
+        items : Tensor
+            Item ids of one history, ``[length]``.
+        table : Tensor
+            Item vectors, ``[n_items, hidden_size]``.
+        n : int
+            How many of the last items, 1 to ``length``.
+
+        Returns
+        -------
+        Tensor
+            ``[n + 1, hidden_size]``: without the first of them, ..., without the last, and the whole history. What
+            comes before them is encoded once.
+        """
+        n_before = len(items) - n
+        place = torch.arange(n, device=items.device)
+        # Row g holds the last items without the g-th, and a padding item at the end that nobody sees.
+        kept = place + (place >= place.unsqueeze(1)).long()  # [n, n]
+        last = F.pad(items[n_before:], (0, 1))
+        ends = torch.cat([last[kept], last[:n].unsqueeze(0)])  # [n + 1, n]
+        first = torch.cat([self.start.unsqueeze(0), F.embedding(items[:n_before], table)]).unsqueeze(0)
+        states = self.norm(first + self.position.weight[: n_before + 1])
+        rows = self.norm(F.embedding(ends, table) + self.position.weight[n_before + 1 : len(items) + 1])
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            states, before = block.go_on(states)
+            rows, _ = block.go_on(rows, before)
+        whole = rows[-1, -1:]
+        without = rows[:-1, n - 2] if n > 1 else states[:, -1]
+        return self.last_norm(torch.cat([without, whole]))

@@ -329,14 +329,14 @@ class TransformerEncoder:
 
     @torch.no_grad()
     def read(
-        self, texts: list[str], batch_size: int = 64, progress: bool = True
+        self, texts: list[str], batch_size: int = 8, progress: bool = True
     ) -> tuple[np.ndarray, list[torch.Tensor]]:
         """What :meth:`encode` and :meth:`token_states` give, in one pass of the transformer.
 
         Parameters
         ----------
         texts, batch_size, progress
-            As in :meth:`encode`.
+            As in :meth:`encode`; few at a time, because requests of other lengths would be padded to the longest.
 
         Returns
         -------

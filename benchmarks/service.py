@@ -1,0 +1,262 @@
+"""A running service under load: throughput with and without batching, lost events, and ``kill -9``.
+
+``--drill=load``: ``--clients`` clients at once for ``--seconds``, each asking (new texts) and reacting in turn, against
+a service that answers in batches, then against one that answers one request at a time. ``--drill=kills``: ``--rounds``
+services are killed at random moments under load; after each, every acknowledged reaction must be in the store, the store
+must open, and the version in use must be whole. ``--checkpoint`` is one of InstructRec.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import record, start, table
+from benchmarks.latency import new_texts
+
+
+class Service:
+    """``instructrec serve`` in a process of its own.
+
+    Parameters
+    ----------
+    checkpoint, store : path
+        What is served.
+    batch : int
+        Requests answered at a time.
+    threads : int
+        Of torch.
+    learn_every : int
+        Reactions after which the model learns.
+    """
+
+    def __init__(self, checkpoint: str, store: Path, batch: int, threads: int, learn_every: int = 0) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [sys.executable, "-m", "recbole_instructrec.cli", "serve", f"--checkpoint={checkpoint}"]
+        command += [f"--store={store}", f"--port={self.port}", "--rate=0", f"--largest_batch={batch}"]
+        command += [f"--threads={threads}", f"--learn_every={learn_every}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 180
+        while time.monotonic() < until:
+            try:
+                if self.call("GET", "/health")[0] == 200:
+                    return
+            except OSError:
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.1)
+        raise SystemExit("the service did not start")
+
+    def call(self, method: str, path: str, body: Any = None, connection: Any = None) -> tuple[int, Any]:
+        """One request; status and what came back."""
+        own = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        own.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = own.getresponse()
+        content = answer.read()
+        if connection is None:
+            own.close()
+        return answer.status, json.loads(content) if content else None
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """As an operator would."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(60)
+
+
+class Client(threading.Thread):
+    """Asks and reacts in turn, until told to stop or the service is gone.
+
+    Parameters
+    ----------
+    service : Service
+        Whom.
+    number : int
+        Of the client: its user.
+    texts : list of str
+        What it says.
+    stop : Event
+        When to end.
+    """
+
+    def __init__(self, service: Service, number: int, texts: list[str], stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._service, self._number, self._texts, self._stop = service, number, texts, stop
+        self.acknowledged: list[int] = []
+        self.counts: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.waits: list[float] = []
+
+    def run(self) -> None:
+        """Talk."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._service.port, timeout=60)
+        rng = random.Random(self._number)
+        try:
+            _, opened = self._service.call("POST", "/api/sessions", {"user": f"client {self._number}"}, connection)
+            path = f"/api/sessions/{opened['session']}"
+            for text in self._texts:
+                if self._stop.is_set():
+                    return
+                begin = time.perf_counter()
+                answer = self._called("ask", path, {"text": text}, connection)
+                self.waits.append(time.perf_counter() - begin)
+                items = [item["id"] for item in answer["items"]] if answer else []
+                if items and not self._stop.is_set():
+                    reaction = {"item": rng.choice(items), "event": rng.choice(["click", "like", "dislike", "seen"])}
+                    stored = self._called("feedback", path, reaction, connection)
+                    if stored:
+                        self.acknowledged.append(stored["event"])
+        except (OSError, http.client.HTTPException, ValueError):
+            if not self._stop.is_set():
+                self.wrong.append("the service is gone")
+
+    def _called(self, what: str, path: str, body: Any, connection: Any) -> Any:
+        status, content = self._service.call("POST", f"{path}/{what}", body, connection)
+        if status >= 300:
+            self.wrong.append(f"{what}: {status} {content}")
+            return None
+        if not self._stop.is_set():
+            self.counts[what] += 1
+        return content
+
+
+def talk(service: Service, n: int, texts: list[str], seconds: float) -> tuple[list[Client], float]:
+    """Clients at once for so long; they and the seconds that passed."""
+    stop = threading.Event()
+    each = len(texts) // n
+    clients = [Client(service, number, texts[number * each : (number + 1) * each], stop) for number in range(n)]
+    begin = time.perf_counter()
+    for client in clients:
+        client.start()
+    time.sleep(seconds)
+    stop.set()
+    passed = time.perf_counter() - begin
+    return clients, passed
+
+
+def load(checkpoint: str, clients: int, seconds: int, threads: int, seed: int) -> None:
+    """Throughput in batches and one at a time; nothing may be lost or go wrong."""
+    from recbole_instructrec.live.store import FeedbackStore
+
+    rows, found = [], {}
+    texts = new_texts(clients * max(60, 6 * seconds), 5, 25, np.random.default_rng(seed))
+    for name, batch in (("in batches", 32), ("one at a time", 1)):
+        with tempfile.TemporaryDirectory() as folder:
+            store = Path(folder) / "feedback.sqlite"
+            service = Service(checkpoint, store, batch, threads)
+            talkers, passed = talk(service, clients, texts, seconds)
+            for talker in talkers:
+                talker.join(60)
+            service.stop()
+            kept = {event.id for event in FeedbackStore(store).events(reactions_only=True)}
+        told = [number for talker in talkers for number in talker.acknowledged]
+        asks = sum(talker.counts["ask"] for talker in talkers)
+        waits = [wait for talker in talkers for wait in talker.waits]
+        wrong = [fault for talker in talkers for fault in talker.wrong]
+        found[name] = {
+            "answers a second": round(asks / passed, 1),
+            "requests a second": round(sum(sum(talker.counts.values()) for talker in talkers) / passed, 1),
+            "waited, median ms": round(1000 * float(np.median(waits))),
+            "waited, 99 % ms": round(1000 * float(np.percentile(waits, 99))),
+            "reactions acknowledged": len(told),
+            "of these in the store": len(kept & set(told)),
+            "in the store": len(kept),
+            "errors": len(wrong),
+        }
+        rows.append((name, *found[name].values()))
+        for fault in wrong[:3]:
+            print(fault)
+    table(("", *next(iter(found.values()))), rows)
+    ratio = found["in batches"]["answers a second"] / found["one at a time"]["answers a second"]
+    print(f"batches answer {ratio:.2f} times as many (goal 3), load {os.getloadavg()[0]:.2f}")
+    told_of = {"drill": "load", "clients": clients, "seconds": seconds, "service_threads": threads, "seed": seed}
+    record("service", {**told_of, "found": found, "ratio": round(ratio, 3), "load": round(os.getloadavg()[0], 2)})
+
+
+def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
+    """Kill services at random moments; the next one goes on with the same store."""
+    from recbole_instructrec.live.store import FeedbackStore
+    from recbole_instructrec.live.versions import is_whole
+
+    rng = random.Random(seed)
+    texts = new_texts(400, 5, 25, np.random.default_rng(seed))
+    lost, acknowledged, learned, faults, broken = 0, 0, 0, list[str](), list[int]()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "feedback.sqlite"
+        told: set[int] = set()
+        for number in range(rounds):
+            service = Service(checkpoint, store, 32, threads, learn_every=30)
+            stop = threading.Event()
+            clients = [Client(service, 8 * number + n, texts[50 * n : 50 * n + 50], stop) for n in range(8)]
+            for client in clients:
+                client.start()
+            time.sleep(rng.uniform(0.3, 6.0))
+            stop.set()
+            service.kill()
+            for client in clients:
+                client.join(10)
+            told |= {event for client in clients for event in client.acknowledged}
+            faults += [fault for client in clients for fault in client.wrong if "gone" not in fault]
+            opened = FeedbackStore(store)
+            kept = {event.id for event in opened.events(reactions_only=True)}
+            lost = len(told - kept)
+            version = opened.current
+            broken += [one["id"] for one in opened.versions() if one["file"] and not is_whole(opened, one)]
+            learned = len(opened.versions())
+            opened.close()
+            print(
+                f"round {number + 1} of {rounds}: {len(told)} acknowledged, {lost} lost, version {version}", flush=True
+            )
+        acknowledged = len(told)
+    print(f"{rounds} kills: {acknowledged} reactions acknowledged, {lost} lost")
+    print(f"{learned} versions made, {len(broken)} not whole; {len(faults)} other faults {faults[:3]}")
+    record(
+        "service",
+        {
+            "drill": "kills",
+            "rounds": rounds,
+            "acknowledged": acknowledged,
+            "lost": lost,
+            "versions": learned,
+            "broken": len(broken),
+            "faults": len(faults),
+            "service_threads": threads,
+            "seed": seed,
+        },
+    )
+
+
+def main() -> None:
+    args = start(
+        __doc__ or "", drill="load", checkpoint="saved", clients=32, seconds=60, rounds=50, service_threads=2, seed=2020
+    )
+    if args.drill == "load":
+        load(args.checkpoint, args.clients, args.seconds, args.service_threads, args.seed)
+    else:
+        kills(args.checkpoint, args.rounds, args.service_threads, args.seed)
+
+
+if __name__ == "__main__":
+    main()
