@@ -2,7 +2,7 @@
 
 ``--drill=load``: ``--clients`` clients at once for ``--seconds``, each asking (new texts) and reacting in turn, against
 a service that answers in batches, then against one that answers one request at a time. ``--drill=kills``: ``--rounds``
-services are killed at random moments under load; after each, every acknowledged reaction must be in the store, the store
+services are killed at random moments under load; after each, every acknowledged reaction must be in the store, that
 must open, and the version in use must be whole. ``--checkpoint`` is one of InstructRec.
 """
 
@@ -103,7 +103,7 @@ class Client(threading.Thread):
 
     def __init__(self, service: Service, number: int, texts: list[str], stop: threading.Event) -> None:
         super().__init__(daemon=True)
-        self._service, self._number, self._texts, self._stop = service, number, texts, stop
+        self._service, self._number, self._texts, self._ended = service, number, texts, stop
         self.acknowledged: list[int] = []
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -117,19 +117,19 @@ class Client(threading.Thread):
             _, opened = self._service.call("POST", "/api/sessions", {"user": f"client {self._number}"}, connection)
             path = f"/api/sessions/{opened['session']}"
             for text in self._texts:
-                if self._stop.is_set():
+                if self._ended.is_set():
                     return
                 begin = time.perf_counter()
                 answer = self._called("ask", path, {"text": text}, connection)
                 self.waits.append(time.perf_counter() - begin)
                 items = [item["id"] for item in answer["items"]] if answer else []
-                if items and not self._stop.is_set():
+                if items and not self._ended.is_set():
                     reaction = {"item": rng.choice(items), "event": rng.choice(["click", "like", "dislike", "seen"])}
                     stored = self._called("feedback", path, reaction, connection)
                     if stored:
                         self.acknowledged.append(stored["event"])
         except (OSError, http.client.HTTPException, ValueError):
-            if not self._stop.is_set():
+            if not self._ended.is_set():
                 self.wrong.append("the service is gone")
 
     def _called(self, what: str, path: str, body: Any, connection: Any) -> Any:
@@ -137,7 +137,7 @@ class Client(threading.Thread):
         if status >= 300:
             self.wrong.append(f"{what}: {status} {content}")
             return None
-        if not self._stop.is_set():
+        if not self._ended.is_set():
             self.counts[what] += 1
         return content
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from recbole_instructrec.model.instructions import Said
+from recbole_instructrec.model.text import multiplies_bfloat16
 
 #: From so many items on.
 LARGE = 50_000
@@ -97,7 +98,7 @@ def _add(scores: torch.Tensor, rows: torch.Tensor, extra: torch.Tensor, lines: t
 
 def _blocks(matrix: torch.Tensor) -> list[torch.Tensor]:
     """A matrix in low precision, a few columns at a time."""
-    kind = torch.bfloat16 if _multiplies_bfloat16(matrix.device) else torch.float32
+    kind = torch.bfloat16 if multiplies_bfloat16(matrix.device) else torch.float32
     return [matrix[:, begin : begin + _COLUMNS].to(kind).contiguous() for begin in range(0, matrix.shape[1], _COLUMNS)]
 
 
@@ -110,9 +111,3 @@ def _product(queries: torch.Tensor, blocks: list[torch.Tensor]) -> torch.Tensor:
         total = found.float() if total is None else total.add_(found)
     assert total is not None
     return total
-
-
-def _multiplies_bfloat16(device: torch.device) -> bool:
-    if device.type != "cpu":
-        return device.type == "cuda"
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -98,17 +99,17 @@ class Explainer:
         found = sorted(((text[b:e], weight / total) for (b, e), weight in weights.items()), key=lambda pair: -pair[1])
         return [(word, round(weight, 3)) for word, weight in found[:_MOST_WORDS] if weight >= _LEAST_WEIGHT]
 
-    def _of_list(self, one: Ranked, text: str, falls: torch.Tensor) -> list[Reasons]:
+    def _of_list(self, one: Ranked, text: str, falls: np.ndarray) -> list[Reasons]:
         wanted = [asked.attribute for asked in one.understood.asked if asked.sign == "want"]
         avoided = [asked.attribute for asked in one.understood.asked if asked.sign == "avoid"]
         words = {name: self.words(one, text, name) for name in wanted}
         last = one.items_read[-falls.shape[1] :].tolist() if falls.shape[1] else []
+        order = (-falls).argsort(1, kind="stable")[:, :_MOST_ITEMS]
         result = []
         for place, item in enumerate(one.items):
             has = set(self._catalogue.attributes_of(item))
             fits = [name for name in wanted if name in has]
-            order = falls[place].argsort(descending=True).tolist() if last else []
-            owes = [(last[at], float(falls[place, at])) for at in order if falls[place, at] > 0][:_MOST_ITEMS]
+            owes = [(last[at], float(falls[place, at])) for at in order[place] if falls[place, at] > 0]
             heard = list(dict.fromkeys(pair for name in fits for pair in words[name]))
             clear = [name for name in avoided if name not in has]
             history = [(self._catalogue.tokens[earlier], round(fall, 3)) for earlier, fall in owes]
@@ -118,21 +119,23 @@ class Explainer:
         return result
 
     @torch.no_grad()
-    def _owed(self, ranked: Sequence[Ranked]) -> list[torch.Tensor]:
+    def _owed(self, ranked: Sequence[Ranked]) -> list[np.ndarray]:
         """How much the scores of each list's items fall without each of the last items, ``[k, n_last]`` each."""
         model = self._model
         table, directions = model.item_directions()
         scale = model.log_scale.exp().clamp(max=100.0)
-        result = []
-        for one in ranked:
-            read = one.items_read.to(table.device)
-            n = min(LAST, len(read)) if one.items else 0
-            if not n:
-                result.append(torch.zeros(len(one.items), 0))
-                continue
-            states = model.behaviour.without_each(read, table, n)
-            own = scale * F.normalize(states.float(), dim=-1) @ directions[one.items].T  # [n + 1, k]
-            result.append((own[-1:] - own[:-1]).T.cpu())
+        result = [np.zeros((len(one.items), 0)) for one in ranked]
+        alike: dict[int, list[int]] = {}  # lists by how many items are left out
+        for place, one in enumerate(ranked):
+            n = min(LAST, len(one.items_read)) if one.items else 0
+            if n:
+                alike.setdefault(n, []).append(place)
+        for n, places in alike.items():
+            histories = [ranked[place].items_read.to(table.device) for place in places]
+            states = F.normalize(model.behaviour.without_each(histories, table, n).float(), dim=-1)
+            for place, own in zip(places, scale * states, strict=True):
+                scores = own @ directions[ranked[place].items].T  # [n + 1, k]
+                result[place] = (scores[-1:] - scores[:-1]).T.cpu().numpy()
         return result
 
 

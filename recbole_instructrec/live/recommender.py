@@ -16,12 +16,12 @@ from recbole_instructrec.live.events import Event, check_name
 from recbole_instructrec.live.export import export
 from recbole_instructrec.live.learning import Learner, safe_parts
 from recbole_instructrec.live.loading import load
-from recbole_instructrec.live.ranking import Ranker
+from recbole_instructrec.live.ranking import Ranker, Want
 from recbole_instructrec.live.reasons import Explainer
 from recbole_instructrec.live.rules import Rules
 from recbole_instructrec.live.session import Answer, Asked, Session
 from recbole_instructrec.live.store import FeedbackStore
-from recbole_instructrec.live.users import Users
+from recbole_instructrec.live.users import Users, UserState
 from recbole_instructrec.live.versions import Versions
 
 #: Ratings of feedback, unless told otherwise.
@@ -66,6 +66,8 @@ class Recommender:
         Lowest and highest rating of feedback.
     parts : tuple of InstructRecDataset, optional
         Training and validation part, which learning needs.
+    low_precision : bool
+        Whether what is said is read in bfloat16, where the processor multiplies that.
 
     Attributes
     ----------
@@ -84,6 +86,7 @@ class Recommender:
         store: str | Path | FeedbackStore,
         rating_scale: tuple[float, float] = RATING_SCALE,
         parts: tuple[Any, Any] | None = None,
+        low_precision: bool = True,
     ) -> None:
         if not rating_scale[0] < rating_scale[1]:
             raise LiveError(f"rating_scale: the lowest rating comes first, not {rating_scale}.")
@@ -93,6 +96,7 @@ class Recommender:
             store if isinstance(store, FeedbackStore) else FeedbackStore(store, model.made_for.get("catalogue", ""))
         )
         self.parts = parts
+        model.low_precision = low_precision
         self.users = Users(dataset, self.catalogue, self.store, rating_scale)
         self.rules = Rules(dataset)
         self.explainer = Explainer(model, self.catalogue)
@@ -146,6 +150,12 @@ class Recommender:
         if user is not None:
             check_name(user, "user")
         return Session(self, user, name)
+
+    def warm_up(self) -> None:
+        """Load and compute what the first request would have to wait for; nothing is stored."""
+        want = Want(UserState([1] if len(self.catalogue) else []), "something to begin with")
+        with self.working:
+            self.explainer(self._ranker([want]), [want.text])
 
     def answer(
         self, requests: Sequence[tuple[Session, Asked]], also: Sequence[Event] = ()

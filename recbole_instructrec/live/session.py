@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recbole_instructrec.data.words import legible
@@ -85,8 +85,9 @@ class Answer:
         return len(self.items)
 
     def plain(self) -> dict[str, Any]:
-        """As plain data, for JSON."""
-        return asdict(self)
+        """As plain data, for JSON; shares its lists with the answer."""
+        items = [{**vars(item), "reasons": None if item.reasons is None else vars(item.reasons)} for item in self.items]
+        return {**vars(self), "items": items}
 
 
 @dataclass

@@ -250,6 +250,7 @@ def chat(recommender: Recommender, user: str | None, k: int, source: TextIO, out
     prompt = source.isatty() and out.isatty()
     if prompt:
         import readline  # noqa: F401  (arrow keys and history of lines)
+    recommender.warm_up()
     talk.greet()
     while True:
         try:

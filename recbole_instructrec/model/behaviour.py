@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from recbole_instructrec.model.dropout import Dropout
 
@@ -38,7 +41,10 @@ class Block(nn.Module):
         return self.go_on(states)[0]
 
     def go_on(
-        self, states: torch.Tensor, before: tuple[torch.Tensor, torch.Tensor] | None = None
+        self,
+        states: torch.Tensor,
+        before: tuple[torch.Tensor, torch.Tensor] | None = None,
+        mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """As :meth:`forward`, of positions that follow others.
 
@@ -47,8 +53,9 @@ class Block(nn.Module):
         states : Tensor
             ``[batch_size, length, size]``.
         before : tuple of Tensor, optional
-            Keys and values of the positions before, ``[1, n_heads, n_before, size / n_heads]`` each: the same for all
-            rows.
+            Keys and values of the positions before, ``[batch_size, n_heads, n_before, size / n_heads]`` each.
+        mask : Tensor of bool, optional
+            What each position sees, with ``before``, ``[batch_size, 1, length, n_before + length]``.
 
         Returns
         -------
@@ -58,14 +65,9 @@ class Block(nn.Module):
         batch, length, size = states.shape
         mixed = self.query_key_value(self.attention_norm(states))
         query, key, value = mixed.view(batch, length, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
-        own, mask = (key, value), None
+        own = (key, value)
         if before is not None:
-            n_before = before[0].shape[2]
-            key, value = (
-                torch.cat([old.expand(batch, -1, -1, -1), new], dim=2) for old, new in zip(before, own, strict=True)
-            )
-            place = torch.arange(n_before + length, device=states.device)
-            mask = place <= n_before + torch.arange(length, device=states.device).unsqueeze(1)
+            key, value = (torch.cat(pair, dim=2) for pair in zip(before, own, strict=True))
         dropout = self.attention_dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=mask is None)
         states = states + self.dropout(self.out(attended.transpose(1, 2).reshape(batch, length, size)))
@@ -140,37 +142,47 @@ class BehaviourEncoder(nn.Module):
             states = block(states)
         return self.last_norm(states)
 
-    def without_each(self, items: torch.Tensor, table: torch.Tensor, n: int) -> torch.Tensor:
-        """States after a history without each of its last items in turn.
+    def without_each(self, histories: Sequence[torch.Tensor], table: torch.Tensor, n: int) -> torch.Tensor:
+        """States after histories without each of their last items in turn.
 
         Parameters
         ----------
-        items : Tensor
-            Item ids of one history, ``[length]``.
+        histories : sequence of Tensor
+            Item ids, ``[length]`` each, at least ``n`` long.
         table : Tensor
             Item vectors, ``[n_items, hidden_size]``.
         n : int
-            How many of the last items, 1 to ``length``.
+            How many of the last items, at least 1.
 
         Returns
         -------
         Tensor
-            ``[n + 1, hidden_size]``: without the first of them, ..., without the last, and the whole history. What
-            comes before them is encoded once.
+            ``[n_histories, n + 1, hidden_size]``: without the first of them, ..., without the last, and the whole
+            history. What comes before them is encoded once.
         """
-        n_before = len(items) - n
-        place = torch.arange(n, device=items.device)
+        device = table.device
+        n_before = torch.tensor([len(items) - n for items in histories], device=device)
+        first = pad_sequence([items[: len(items) - n] for items in histories], batch_first=True)
+        last = torch.stack([items[len(items) - n :] for items in histories])  # [n_histories, n]
+        place = torch.arange(n, device=device)
         # Row g holds the last items without the g-th, and a padding item at the end that nobody sees.
         kept = place + (place >= place.unsqueeze(1)).long()  # [n, n]
-        last = F.pad(items[n_before:], (0, 1))
-        ends = torch.cat([last[kept], last[:n].unsqueeze(0)])  # [n + 1, n]
-        first = torch.cat([self.start.unsqueeze(0), F.embedding(items[:n_before], table)]).unsqueeze(0)
-        states = self.norm(first + self.position.weight[: n_before + 1])
-        rows = self.norm(F.embedding(ends, table) + self.position.weight[n_before + 1 : len(items) + 1])
+        ends = torch.cat([F.pad(last, (0, 1))[:, kept], last.unsqueeze(1)], dim=1)  # [n_histories, n + 1, n]
+        where = self.position(n_before.unsqueeze(1) + 1 + place).unsqueeze(1)  # [n_histories, 1, n, d]
+        rows = self.norm(F.embedding(ends, table) + where).flatten(0, 1)
+        start = self.start.expand(len(last), 1, -1)
+        states = torch.cat([start, F.embedding(first, table)], dim=1) + self.position.weight[: first.shape[1] + 1]
+        states = self.norm(states)
+        known = torch.arange(states.shape[1], device=device) <= n_before.unsqueeze(1)  # [n_histories, n_first]
+        sees = torch.cat(
+            [known.unsqueeze(1).expand(-1, n, -1), (place <= place.unsqueeze(1)).expand(len(last), n, n)], 2
+        )
+        mask = sees.unsqueeze(1).repeat_interleave(n + 1, dim=0)
         for block in self.blocks:
             assert isinstance(block, Block)
             states, before = block.go_on(states)
-            rows, _ = block.go_on(rows, before)
-        whole = rows[-1, -1:]
-        without = rows[:-1, n - 2] if n > 1 else states[:, -1]
-        return self.last_norm(torch.cat([without, whole]))
+            key, value = (part.repeat_interleave(n + 1, dim=0) for part in before)
+            rows, _ = block.go_on(rows, (key, value), mask)
+        rows = rows.unflatten(0, (len(last), n + 1))
+        without = rows[:, :-1, n - 2] if n > 1 else states[torch.arange(len(last)), n_before].unsqueeze(1)
+        return self.last_norm(torch.cat([without, rows[:, -1:, -1]], dim=1))

@@ -113,9 +113,9 @@ class FrozenInstructions(nn.Module):
         """Whether each text goes on after what is read of it."""
         return self._encoder.are_cut(texts)
 
-    def read(self, texts: list[str]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def read(self, texts: list[str], low_precision: bool = False) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Vectors of new texts, ``[n, size]``, and the states of their tokens, ``[n_tokens, 2 * size]`` each."""
-        vectors, states = self._encoder.read(texts)
+        vectors, states = self._encoder.read(texts, low_precision)
         return torch.from_numpy(vectors).to(self.vectors.device), states
 
 

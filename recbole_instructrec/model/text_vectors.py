@@ -83,9 +83,9 @@ class FrozenTextEncoder:
         """Vectors of texts that will not come again, such as requests: not kept where weights are at hand."""
         return self(texts) if self.encoder is None else self._encode(texts)
 
-    def read(self, texts: list[str]) -> tuple[np.ndarray, list[torch.Tensor]]:
+    def read(self, texts: list[str], low_precision: bool = False) -> tuple[np.ndarray, list[torch.Tensor]]:
         """What :meth:`encode` and :meth:`token_states` give, in one pass."""
-        return self._weights(texts).read(texts, progress=self._progress)
+        return self._weights(texts).read(texts, progress=self._progress, low_precision=low_precision)
 
     def token_states(self, texts: list[str]) -> list[torch.Tensor]:
         """States of the tokens of texts, float16, ``[n_tokens, 2 * size]`` each; these are not kept on disk."""

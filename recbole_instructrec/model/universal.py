@@ -96,8 +96,10 @@ class UniversalEncoder:
         """
         return self.read(texts, progress)[1]
 
-    def read(self, texts: list[str], progress: bool = True) -> tuple[np.ndarray, list[torch.Tensor]]:
-        """As :meth:`TransformerEncoder.read`: each distinct window of words is encoded once."""
+    def read(
+        self, texts: list[str], progress: bool = True, low_precision: bool = False
+    ) -> tuple[np.ndarray, list[torch.Tensor]]:
+        """As :meth:`TransformerEncoder.read`, in float32 always: each distinct window of words is encoded once."""
         cut = [self._cut(text) for text in texts]
         index: dict[str, int] = {}
         places: list[list[tuple[int, int]]] = []

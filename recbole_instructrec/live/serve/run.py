@@ -70,6 +70,7 @@ def serve(
         ) from error
     # Whoever listens to all addresses is called by names that only the operator knows.
     hosts = {*_LOOPBACK, host, *names} if is_loopback(host) or names else None
+    recommender.warm_up()
     app = create_app(recommender, token, hosts, Limits(rate=rate), **options)
     shown = f"http://{'localhost' if is_loopback(host) else host}:{port}/"
     print(f"{shown}{f'#token={token}' if token else ''}   (the API: {shown}docs)   Ctrl-C ends it.", flush=True)
