@@ -97,7 +97,7 @@ class Chat:
         elif match := _REACTION.fullmatch(text):
             self._react(int(match[2]), match[1].lower())
         elif match := _RATE.fullmatch(text):
-            self._react(int(match[1]), "rating", float(match[2]))
+            self._react(int(match[1]), "rating", _number(match[2], "rating"))
         elif match := _WHY.fullmatch(text):
             item = self._item(int(match[1]))
             self._say(f"{item.title}: {item.reasons.sentence if item.reasons else ''}")
@@ -111,7 +111,7 @@ class Chat:
                 raise
             self._again()
         elif command.startswith("variety "):
-            self._variety = _share(command.split(None, 1)[1])
+            self._variety = _number(command.split(None, 1)[1], "variety")
             self._again()
         elif command.startswith("user "):
             self._session = self._recommender.session(text.split(None, 1)[1])
@@ -218,11 +218,11 @@ def _condition(text: str) -> object:
     return values[0] if len(values) == 1 else values
 
 
-def _share(text: str) -> float:
+def _number(text: str, what: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise LiveError(f"variety: a number from 0 to 1 is expected, not {text!r:.40}.") from None
+        raise LiveError(f"{what}: a number is expected, not {text!r:.40}.") from None
 
 
 def chat(recommender: Recommender, user: str | None, k: int, source: TextIO, out: TextIO, width: int) -> int:

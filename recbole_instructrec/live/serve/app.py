@@ -35,6 +35,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"model": schemas.Error, "description": "The request is too large."},
     422: {"model": schemas.Error, "description": "Something in the request cannot be."},
     429: {"model": schemas.Error, "description": "Too many requests."},
+    503: {"model": schemas.Error, "description": "The service is stopping."},
     507: {"model": schemas.Error, "description": "The feedback cannot be stored."},
 }
 

@@ -10,9 +10,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from recbole_instructrec.live.errors import LiveError
 from recbole_instructrec.live.events import Event
 from recbole_instructrec.live.recommender import Recommender
 from recbole_instructrec.live.session import Asked, Session
+
+
+class Stopping(LiveError):
+    """The service is about to end."""
+
+    status = 503
 
 
 @dataclass
@@ -37,7 +44,7 @@ class Batcher:
     """
 
     def __init__(self, recommender: Recommender, largest: int = 32) -> None:
-        self._recommender, self._largest = recommender, largest
+        self._recommender, self._largest, self._closed = recommender, largest, False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
@@ -52,10 +59,13 @@ class Batcher:
 
     def close(self) -> None:
         """Finish what has come, then stop."""
+        self._closed = True
         self._jobs.put(None)
         self._thread.join(timeout=60)
 
     def _put(self, job: _Job) -> Future[Any]:
+        if self._closed:
+            raise Stopping("the service is stopping. Ask again when it is back.")
         self._jobs.put(job)
         return job.result
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,31 +77,30 @@ class Guard:
         if refused:
             await _answer(send, *refused)
             return
-        taken, started = 0, False
+        taken = 0
 
         async def counted() -> MutableMapping[str, Any]:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self._limits.body:
-                raise _TooLong
+                raise _TooLong  # which the application may take for a broken body
             return message
 
         async def dressed(message: MutableMapping[str, Any]) -> None:
-            nonlocal started
+            if taken > self._limits.body:
+                return
             if message["type"] == "http.response.start":
-                started = True
                 extra = list(_HEADERS)
                 if scope["path"].startswith("/docs"):
                     extra[0] = (extra[0][0], _DOCS)
                 message["headers"] = [*message.get("headers", []), *extra]
             await send(message)
 
-        try:
+        with suppress(_TooLong):
             await self._app(scope, counted, dressed)
-        except _TooLong:
-            if not started:
-                await _answer(send, 413, self._too_long())
+        if taken > self._limits.body:
+            await _answer(send, 413, self._too_long())
 
     def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         """Status and reason, for a request that is not let in."""

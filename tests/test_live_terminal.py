@@ -1,0 +1,164 @@
+"""Chat, one-shot requests and files of them, and the subcommands on the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_instructrec import cli
+from recbole_instructrec.live import LiveError, Recommender
+from recbole_instructrec.live.loading import load
+from recbole_instructrec.live.requests_file import answer_file
+from recbole_instructrec.live.terminal import chat
+from tests.support import trained_checkpoint, write_dataset
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_checkpoint(write_dataset(tmp_path_factory.mktemp("terminal"), "films"))
+
+
+@pytest.fixture(scope="module")
+def loaded(checkpoint: Path) -> tuple:
+    level = logging.getLogger().level
+    found = load(checkpoint)
+    logging.getLogger().setLevel(level)
+    return found
+
+
+@pytest.fixture
+def recommender(loaded: tuple, tmp_path: Path) -> Recommender:
+    _, model, dataset, parts = loaded
+    return Recommender(model, dataset, tmp_path / "feedback.sqlite", parts=parts)
+
+
+def talk(recommender: Recommender, *lines: str, user: str | None = "u1", width: int = 100) -> str:
+    out = io.StringIO()
+    assert chat(recommender, user, 3, io.StringIO("\n".join(lines)), out, width) == 0
+    return out.getvalue()
+
+
+def test_a_conversation_through_a_pipe(recommender: Recommender):
+    said = talk(
+        recommender, "a comedy, no horror", "like 2", "more like the first one", "history", "quit", "never read"
+    )
+    assert "Understood: Comedy, not Horror" in said or "Understood: not Horror, Comedy" in said
+    assert said.count("  1. Film number") == 3 and "Noted: like Film number" in said
+    assert "More like Film number" in said and "never read" not in said
+    kinds = [event.kind for event in recommender.store.events()]
+    assert kinds == ["ask", "like", "ask", "ask"]
+
+
+def test_reactions_by_number_and_what_is_wrong_with_them(recommender: Recommender):
+    said = talk(recommender, "like 1", "a drama", "rate 1 4", "rate 1 9", "click 7", "rate 1 .", "why 1", "why 9")
+    assert "! there is no number 1: there is no list yet." in said
+    assert "Noted: rating Film number" in said and "! rating: a number from 1 to 5" in said
+    assert "! there is no number 7: the list has 3 items." in said and "! there is no number 9" in said
+    assert [event.value for event in recommender.store.events(reactions_only=True)] == [4.0]
+
+
+def test_rules_hold_until_they_are_taken_off(recommender: Recommender):
+    said = talk(recommender, "must genre=War", "must_not genre=Horror", "must genre=Wra", "rules", "rules off", "rules")
+    lists = said.split("> ")
+    assert all("War" in line and "Horror" not in line for line in lists[2].splitlines() if ". Film number" in line)
+    assert "did you mean War?" in said
+    assert "must genre=War; must_not genre=Horror" in said and said.rstrip().endswith("No rules.")
+
+
+def test_other_commands(recommender: Recommender):
+    said = talk(recommender, "help", "variety 0.5", "variety x", "user somebody new", "history", "learn", "")
+    assert "react; the list is made anew" in said and "! variety" in said
+    assert "You are somebody new, 0 items taken." in said and "Nothing yet." in said
+    assert "fewer than the" in said  # too little to learn from
+    assert all(len(line) <= 80 for line in talk(recommender, "help", "a drama", width=80).splitlines())
+
+
+def test_a_file_of_requests(recommender: Recommender, tmp_path: Path):
+    source, output = tmp_path / "requests.jsonl", tmp_path / "out" / "answers.jsonl"
+    source.write_text(
+        '{"text": "a comedy", "user": "u1", "id": "first"}\n\nnot json\n{"text": 5}\n[]\n{"txt": "a"}\n'
+        '{"text": "a drama", "k": 2, "must": {"genre": "War"}}\n{"user": "a\\u0000b"}\n{"must": {"genre": "Wra"}}\n',
+        encoding="utf-8",
+    )
+    assert answer_file(recommender, source, output, 4) == (2, 6)
+    told = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert [one["line"] for one in told] == [1, 3, 4, 5, 6, 7, 8, 9]
+    assert told[0]["id"] == "first" and len(told[0]["items"]) == 4
+    assert len(told[5]["items"]) == 2 and all("War" in item["attributes"] for item in told[5]["items"])
+    assert "JSON" in told[1]["error"] and "txt" in told[4]["error"] and "did you mean War" in told[7]["error"]
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_many_requests_have_the_answers_of_each_alone(recommender: Recommender, tmp_path: Path):
+    source, output = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
+    wanted = [{"text": text, "user": f"u{n % 30}"} for n in range(70) for text in ("a comedy", "no war please")]
+    source.write_text("\n".join(map(json.dumps, wanted)), encoding="utf-8")
+    assert answer_file(recommender, source, output, 3) == (140, 0)
+    told = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    for place in (0, 63, 64, 139):
+        alone = recommender.session(wanted[place]["user"]).ask(wanted[place]["text"], 3)
+        assert [item["id"] for item in told[place]["items"]] == [item.id for item in alone]
+
+
+def test_files_that_cannot_be_used(recommender: Recommender, tmp_path: Path):
+    with pytest.raises(LiveError, match="cannot be read"):
+        answer_file(recommender, tmp_path / "none.jsonl", None, 3)
+    (tmp_path / "requests.jsonl").write_text("{}\n")
+    with pytest.raises(LiveError, match="cannot be written"):
+        answer_file(recommender, tmp_path / "requests.jsonl", tmp_path / "requests.jsonl" / "answers.jsonl", 3)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["instructrec", *arguments])
+    return cli.main()
+
+
+def test_the_command_line(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    store = f"--store={tmp_path / 'f.sqlite'}"
+    folder = f"--checkpoint={checkpoint.parent}"  # its newest
+    assert (
+        run(monkeypatch, "recommend", "a comedy", folder, store, "--user=u3", "--k=2", '--must={"genre": "War"}') == 0
+    )
+    assert capsys.readouterr().out.count("Film number") >= 2
+    assert run(monkeypatch, "recommend", "a comedy", folder, store, "--json") == 0
+    assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["items"]) == 5
+    assert run(monkeypatch, "feedback", "--versions", folder, store) == 0
+    assert "* " in capsys.readouterr().out
+    assert run(monkeypatch, "feedback", f"--export={tmp_path / 'mine'}", folder, store) == 0
+    assert (tmp_path / "mine" / "mine.inter").is_file()
+    capsys.readouterr()
+    assert run(monkeypatch, "feedback", "--forget=u3", folder, store) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["events"] == 1 and "Remove them there" in told.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["recommend", "a", "--checkpoint=nowhere.pth"], "there is no checkpoint"),
+        (["recommend", "a", "--checkpoint=."], "no .pth file"),
+        (["feedback", "--use=7"], "no version 7"),
+        (["recommend", "a", "--k=0"], "k: a number"),
+        (["recommend", "a", "--rating_scale=5"], "two numbers"),
+        (["serve", "--host=0.0.0.0"], "a token is needed"),
+    ],
+)
+def test_errors_are_words(checkpoint: Path, arguments: list[str], words: str, monkeypatch, tmp_path: Path, capsys):
+    given = [] if any(argument.startswith("--checkpoint") for argument in arguments) else [f"--checkpoint={checkpoint}"]
+    assert run(monkeypatch, *arguments, *given, f"--store={tmp_path / 'f.sqlite'}") == 1
+    told = capsys.readouterr()
+    assert words in told.err and "Traceback" not in told.err
+
+
+def test_a_pipe_into_the_real_program(checkpoint: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "recbole_instructrec.cli", "chat", f"--checkpoint={checkpoint}"]
+    command += [f"--store={tmp_path / 'f.sqlite'}", "--user=u2", "--k=2"]
+    done = subprocess.run(command, input="a comedy\nlike 1\n", capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "> a comedy" in done.stdout and "Noted: like Film number" in done.stdout and "Traceback" not in done.stderr
