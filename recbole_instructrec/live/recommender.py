@@ -240,6 +240,7 @@ class Recommender:
             "attributes": self.catalogue.attribute_names,
             "columns": self.rules.columns,
             "rating_scale": list(self.rating_scale),
+            "never_twice": self.never_twice,
             "languages": list(self.dataset.templates.languages),
             "version": self.store.current,
             "time": time.time(),

@@ -103,11 +103,13 @@ class Chat:
             self._say(f"{item.title}: {item.reasons.sentence if item.reasons else ''}")
         elif match := _RULE.fullmatch(text):
             rules = self._must if match[1].lower() == "must" else self._must_not
-            rules[match[2]] = _condition(match[3])
+            column, before = match[2], dict(rules)
+            rules[column] = _condition(match[3])
             try:
                 self._recommender.rules.allowed(self._must, self._must_not)
             except LiveError:
-                del rules[match[2]]
+                rules.clear()
+                rules.update(before)
                 raise
             self._again()
         elif command.startswith("variety "):

@@ -93,6 +93,8 @@ def follow_up(text: str, before: str, shown: Sequence[int], titled: Callable[[st
         for language in languages():
             patterns = _patterns(language)
             if patterns.goes_on.match(patterns.without_politeness(said)):
+                if _bare(before).endswith(said):  # said twice
+                    return FollowUp("goes_on", text=before)
                 return FollowUp("goes_on", text=patterns.joined.format(before=before.rstrip(" .!?。！？"), now=text))
     return None
 

@@ -21,11 +21,12 @@ _HEADERS = [
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-cache"),  # the page of another version would speak another language
 ]
 # The page of the API's description brings a script of its own.
 _DOCS = b"default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
-_OPEN = {"/", "/health", "/static/app.js", "/static/style.css", "/favicon.ico"}
+_OPEN = {"/", "/health", "/static/app.js", "/static/style.css", "/static/icon.svg", "/favicon.ico"}
 
 
 @dataclass(frozen=True)

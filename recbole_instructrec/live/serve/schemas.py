@@ -140,6 +140,7 @@ class About(BaseModel):
     attributes: list[str]
     columns: list[str]
     rating_scale: list[float]
+    never_twice: bool = Field(description="Whether what the user took is left out where a request does not say.")
     languages: list[str]
     version: int
     time: float

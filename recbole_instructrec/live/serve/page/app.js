@@ -6,10 +6,8 @@ const SIZE = 10; // follow-ups speak of up to ten places
 const PATIENCE = 60_000; // milliseconds
 const LOG_KEPT = 200;
 
-// A question about the list, which leaves the request, its pages and its directions as they are: so the list is made
-// anew, with what was said meanwhile. The request itself, sent again, would be read as going on from itself ("only
-// comedy, only comedy"), and "more" would turn the page.
-const AGAIN = "why number 1";
+// Stands for the last request once more, with what was said meanwhile.
+const AGAIN = null;
 
 // --- words ---------------------------------------------------------------------------------------------------------
 
@@ -455,7 +453,7 @@ async function again() {
     const old = state.answer;
     const answer = await send({ text: AGAIN, fresh: state.base, without: leftOut() });
     state.before = new Map(old.items.map((item, place) => [item.id, place]));
-    state.note = [state.context, withoutWhy(answer.note, old.items[0])].filter(Boolean).join(" ");
+    state.note = [state.context, answer.note].filter(Boolean).join(" ");
     take(answer, new Set(leftOut()), true);
     return old.items;
   } finally {
@@ -485,13 +483,6 @@ function take(answer, off, sameWords) {
 /** A note without what holds for one list alone. */
 function lasting(note) {
   return note.replace(/No more than \d+ items fit[^.]*\.|Only the beginning of what you said was read\./g, "").trim();
-}
-
-/** A note without the answer to the question that stands for "again". */
-function withoutWhy(note, first) {
-  const why = first ? `${first.title}: ${first.reasons?.sentence ?? ""}` : "";
-  if (why && note.startsWith(why)) return note.slice(why.length).trim();
-  return note.replace(/^“why number 1”: .*?asked before\.|^That is not in the list\./, "").trim();
 }
 
 /** What changed in the list, in a sentence or two. */
