@@ -3,7 +3,8 @@
 ``--drill=load``: ``--clients`` clients at once for ``--seconds``, each asking (new texts) and reacting in turn, against
 a service that answers in batches, then against one that answers one request at a time. ``--drill=kills``: ``--rounds``
 services are killed at random moments under load; after each, every acknowledged reaction must be in the store, that
-must open, and the version in use must be whole. ``--checkpoint`` is one of InstructRec.
+must open, and the version in use must be whole. ``--drill=forget``: a user of a service that has learned is forgotten,
+and every file of it (store, logs, versions) is scanned for the user's name and words. ``--checkpoint`` is one of InstructRec.
 """
 
 from __future__ import annotations
@@ -42,9 +43,13 @@ class Service:
         Of torch.
     learn_every : int
         Reactions after which the model learns.
+    log : Path, optional
+        What the service prints.
     """
 
-    def __init__(self, checkpoint: str, store: Path, batch: int, threads: int, learn_every: int = 0) -> None:
+    def __init__(
+        self, checkpoint: str, store: Path, batch: int, threads: int, learn_every: int = 0, log: Path | None = None
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -52,7 +57,8 @@ class Service:
         command += [f"--store={store}", f"--port={self.port}", "--rate=0", f"--largest_batch={batch}"]
         command += [f"--threads={threads}", f"--learn_every={learn_every}"]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(log or os.devnull, "wb") as stream:
+            self.process = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT)
         until = time.monotonic() + 180
         while time.monotonic() < until:
             try:
@@ -248,12 +254,56 @@ def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
     )
 
 
+def forget(checkpoint: str, threads: int, seed: int) -> None:
+    """Erase one of eight users, and look for traces byte by byte."""
+    texts = new_texts(400, 8, 25, np.random.default_rng(seed))
+    with tempfile.TemporaryDirectory() as folder:
+        service = Service(checkpoint, Path(folder) / "feedback.sqlite", 32, threads, 30, Path(folder) / "service.log")
+        talkers, _ = talk(service, 8, texts, 15)
+        for talker in talkers:
+            talker.join(60)
+        while service.call("GET", "/api/versions")[1]["learning"]:
+            time.sleep(0.5)
+        versions = len(service.call("GET", "/api/versions")[1]["versions"]) - 1
+        signs = ["client 3", *texts[150:200]]
+        before = {file.name for file in Path(folder).rglob("*") if file.is_file() and _holds(file, signs)}
+        status, erased = service.call("DELETE", "/api/users/client%203")
+        left = [file.name for file in Path(folder).rglob("*") if file.is_file() and _holds(file, signs)]
+        others = sum(file.read_bytes().count(b"client 4") for file in Path(folder).glob("feedback.sqlite*"))
+        service.stop()
+    print(f"before: traces in {sorted(before)}; {versions} versions")
+    print(
+        f"forgotten ({status}): {erased['events']} events, versions {erased['versions']}; traces left: {left or 'none'}"
+    )
+    print(f"another user's name still stands {others} times")
+    record(
+        "service",
+        {
+            "drill": "forget",
+            "events": erased["events"],
+            "versions": versions,
+            "dropped": erased["versions"],
+            "traces_before": sorted(before),
+            "traces": left,
+            "service_threads": threads,
+            "seed": seed,
+        },
+    )
+
+
+def _holds(file: Path, signs: list[str]) -> bool:
+    content = file.read_bytes()
+    return any(sign.encode() in content for sign in signs)
+
+
 def main() -> None:
     args = start(
         __doc__ or "", drill="load", checkpoint="saved", clients=32, seconds=60, rounds=50, service_threads=2, seed=2020
     )
     if args.drill == "load":
         load(args.checkpoint, args.clients, args.seconds, args.service_threads, args.seed)
+    elif args.drill == "forget":
+        forget(args.checkpoint, args.service_threads, args.seed)
     else:
         kills(args.checkpoint, args.rounds, args.service_threads, args.seed)
 
