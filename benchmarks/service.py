@@ -4,7 +4,7 @@
 a service that answers in batches, then against one that answers one request at a time. ``--drill=kills``: ``--rounds``
 services are killed at random moments under load; after each, every acknowledged reaction must be in the store, that
 must open, and the version in use must be whole. ``--drill=forget``: a user of a service that has learned is forgotten,
-and every file of it (store, logs, versions) is scanned for the user's name and words. ``--checkpoint`` is one of InstructRec.
+and every file of it (store, log, versions) is scanned for the name and words. ``--checkpoint`` is one of InstructRec.
 """
 
 from __future__ import annotations
