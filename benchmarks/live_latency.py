@@ -83,6 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         served = recommender(Path(folder), args.items, args.seed)
         texts = new_texts(args.warm_up + args.requests, args.shortest, args.longest, rng)
+        print("ready", flush=True)
         spent = []
         for place, text in enumerate(texts):
             session = served.session(f"u{place % 400}")
