@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from recbole_instructrec.live.errors import LiveError
+
+#: Where a token may stand that others on the machine are not to see among the processes.
+TOKEN = "RECBOLE_INSTRUCTREC_TOKEN"
 
 COMMANDS = ("chat", "recommend", "serve", "feedback")
 
@@ -46,7 +50,7 @@ def add_parsers(commands: Any) -> None:
     recommend.add_argument("--json", action="store_true", help="print the answer as JSON")
     serve.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine alone)")
     serve.add_argument("--port", type=int, default=8000, help="(default: 8000)")
-    serve.add_argument("--token", help="what clients must send; needed where others reach the host")
+    serve.add_argument("--token", help=f"what clients must send; needed where others reach the host (or in ${TOKEN})")
     serve.add_argument("--names", nargs="*", default=[], help="names that the service is called by")
     serve.add_argument("--rate", type=float, default=20.0, help="requests a second and client, 0: no bound")
     serve.add_argument("--largest_batch", type=int, default=32, help="requests answered in one pass")
@@ -90,7 +94,7 @@ def work(args: argparse.Namespace) -> int:
             recommender,
             args.host,
             args.port,
-            args.token,
+            args.token or os.environ.get(TOKEN),
             args.names,
             args.rate,
             largest_batch=args.largest_batch,

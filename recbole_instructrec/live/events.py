@@ -45,6 +45,8 @@ class Event:
         Seconds since 1970.
     id : int
         Number in the store, 0 before it is there.
+    forgotten : int or None
+        How often the user had been forgotten when this was said: once more since, and it is not stored.
     """
 
     user: str
@@ -57,6 +59,7 @@ class Event:
     version: int = 0
     time: float = 0.0
     id: int = 0
+    forgotten: int | None = None
 
 
 def liking(kind: str, value: float | None, scale: tuple[float, float]) -> int:

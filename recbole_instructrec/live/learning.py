@@ -113,6 +113,10 @@ class Learner:
         self._fewest = max(2, fewest)  # one to learn from, one for the guard
         self._progress = progress or (lambda share: None)
         self._rng, self._seed = np.random.default_rng(seed), seed
+        codes = recommender.users.codes
+        self._forgotten = torch.tensor(
+            [codes[user] for user in recommender.store.has_forgotten(codes)], dtype=torch.long
+        )
 
     def learn(self) -> dict[str, Any]:
         """Learn, compare, keep or roll back.
@@ -138,15 +142,22 @@ class Learner:
                 parent = recommender.versions.sync()
                 model = self._copy()
             learned = self._learned(parent)
-            examples = [one for one in self.examples() if one.event > learned]
+            examples = self.examples(learned)
             if len(examples) < self._fewest:
                 note = f"{len(examples)} new reactions, fewer than the {self._fewest} that a step is worth."
                 return {"version": parent, "kept": False, "note": note, "examples": len(examples)}
             return self._make(parent, model, examples)
 
-    def examples(self) -> list[Example]:
-        """All reactions by which users took an item and did not dislike it, in their order."""
+    def examples(self, after: int = 0) -> list[Example]:
+        """Reactions by which users took an item and did not dislike it, in their order.
+
+        Parameters
+        ----------
+        after : int
+            Only those with numbers above this in the store.
+        """
         recommender, found = self._recommender, list[Example]()
+        longest = recommender.dataset.max_item_list_len
         states: dict[str, UserState] = {}
         for event in recommender.store.events(reactions_only=True):
             item = recommender.catalogue.index.get(event.item or "")
@@ -157,8 +168,8 @@ class Learner:
             state = states[event.user]
             if state.items[-1:] == [item]:
                 continue
-            if liking(event.kind, event.value, recommender.rating_scale) >= 0:
-                found.append(Example(event.id, list(state.items), event.instruction, item))
+            if event.id > after and liking(event.kind, event.value, recommender.rating_scale) >= 0:
+                found.append(Example(event.id, state.items[-longest:], event.instruction, item))
             state.items.append(item)
         return found
 
@@ -180,7 +191,7 @@ class Learner:
             "after": after,
             "examples": len(new),
             "events": [one.event for one in examples],
-            "last_event": examples[-1].event,
+            "last_event": new[-1].event,  # what was held out is learned from the next time
             "settings": {
                 "learning_rate": self._rate,
                 "passes": self._passes,
@@ -273,8 +284,15 @@ class Learner:
             train.start_epoch(10_000 + epoch)
             order = self._rng.permutation(len(train))
             for begin in range(0, len(order), rows):
-                yield train[order[begin : begin + rows]].to(self._model.device)
+                batch = train[order[begin : begin + rows]]
+                batch = batch[self._remembered(batch[train.uid_field])]
+                if len(batch):
+                    yield batch.to(self._model.device)
             epoch += 1
+
+    def _remembered(self, users: torch.Tensor) -> torch.Tensor:
+        """Rows of users who have not been forgotten."""
+        return torch.nonzero(~torch.isin(users, self._forgotten)).flatten()
 
     def _loss(self, model: Any, part: Sequence[Example]) -> torch.Tensor:
         """Cross-entropy of what was taken, after what was taken before and what was said."""
@@ -307,7 +325,7 @@ class Learner:
             lists = ranker([Want(UserState(one.before), one.text, _K) for one in part])
             found += [_gain(one.items, example.item) for one, example in zip(lists, part, strict=True)]
         valid = self._recommender.parts[1]
-        rows = np.arange(len(valid))
+        rows = self._remembered(valid.inter_feat[valid.uid_field]).numpy()
         if len(rows) > 1000:
             rows = np.sort(np.random.default_rng(self._seed).choice(rows, 1000, replace=False))
         gains = []

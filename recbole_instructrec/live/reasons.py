@@ -20,6 +20,9 @@ LAST = 10
 _MOST_WORDS, _MOST_ITEMS = 3, 2
 _LEAST_WEIGHT = 0.15
 
+# An item is near another that is nearer to it than nine of ten (of the first so many of the catalogue).
+_NEAR, _SAMPLE = 0.9, 100_000
+
 
 @dataclass
 class Reasons:
@@ -34,7 +37,8 @@ class Reasons:
     words : list of tuple of (str, float)
         Words of the instruction that the reader attended to for them, with their shares of the attention.
     history : list of tuple of (str, float)
-        Items (ids) of the history by how much the item's score falls without each, the most first; only falls.
+        Items (ids) of the history by how much the item's score (without the instruction) falls without each, the most
+        first; only falls.
     """
 
     sentence: str
@@ -104,6 +108,7 @@ class Explainer:
         avoided = [asked.attribute for asked in one.understood.asked if asked.sign == "avoid"]
         words = {name: self.words(one, text, name) for name in wanted}
         last = one.items_read[-falls.shape[1] :].tolist() if falls.shape[1] else []
+        near = {other: self._near(other, one.items) for other in one.toward}
         order = (-falls).argsort(1, kind="stable")[:, :_MOST_ITEMS]
         result = []
         for place, item in enumerate(one.items):
@@ -114,9 +119,16 @@ class Explainer:
             clear = [name for name in avoided if name not in has]
             history = [(self._catalogue.tokens[earlier], round(fall, 3)) for earlier, fall in owes]
             titles = [self._catalogue.titles[earlier] for earlier, _ in owes]
-            like = [self._catalogue.titles[other] for other in one.toward]
+            like = [self._catalogue.titles[other] for other in one.toward if near[other][place]]
             result.append(Reasons(_sentence(fits, heard, clear, like, titles, bool(text)), fits, heard, history))
         return result
+
+    @torch.no_grad()
+    def _near(self, item: int, others: list[int]) -> list[bool]:
+        """Whether each of some items is among the nearest of one."""
+        directions = self._model.item_directions()[1]
+        likeness = directions @ directions[item]
+        return (likeness[others] >= torch.quantile(likeness[1:][:_SAMPLE], _NEAR)).tolist()
 
     @torch.no_grad()
     def _owed(self, ranked: Sequence[Ranked]) -> list[np.ndarray]:
@@ -167,6 +179,6 @@ def _sentence(
     if titles:
         parts.append(f"it goes with {' and '.join(titles)}, which you took before")
     if not parts:
-        parts = ["its description comes near your words" if said else "many people take it"]
+        parts = ["it fits what you said and did as a whole" if said else "it fits what you did as a whole"]
     sentence = "; ".join(parts)
     return sentence[0].upper() + sentence[1:] + "."

@@ -205,14 +205,12 @@ class Recommender:
         """Erase everything about a user: events, what is held in memory, and versions that learned from them."""
         name = check_name(user, "user")
         with self.working:
-            own = self.store.events(name)
-            numbers = {event.id for event in own}
-            learned = [one["id"] for one in self.store.versions() if numbers & set(one["about"].get("events", ()))]
-            if learned:  # versions build on each other
-                learned = [one["id"] for one in self.store.versions() if one["id"] >= min(learned)]
-                self.versions.drop(learned)
-            gone = self.store.forget(name)
+            own, learned = self.store.forget(name)
             self.users.forget(name)
+            self.versions.remove({one["file"] for one in learned})
+            with self.store.held("learning") as alone:
+                if alone:  # whoever learns now removes what it may not record
+                    self.versions.remove({file.name for file in self.versions.files()})
             with suppress(StoreError):  # a version that cannot be read is no reason to remember; answers will say so
                 self.versions.sync()
         left = self.store.events()
@@ -223,7 +221,7 @@ class Recommender:
         traces = [str(file) for file in files if file.is_file() and _holds(file, signs)]
         if again := sum(event.user == name for event in left):
             traces.append(f"{self.store.file}: {again} events")
-        return Forgotten(gone, learned, traces, self.users.in_dataset(name))
+        return Forgotten(len(own), [one["id"] for one in learned], traces, self.users.in_dataset(name))
 
     def _beside(self) -> list[Path]:
         return [Path(f"{self.store.file}{suffix}") for suffix in ("-wal", "-shm", "-journal")]
@@ -247,10 +245,12 @@ class Recommender:
         }
 
 
-# A name of fewer bytes may stand anywhere by chance.
-_TELLING = 8
+# A name of fewer bytes may stand anywhere by chance; a long text may be split where a page of the file ends.
+_TELLING, _PIECE = 8, 48
 
 
 def _holds(file: Path, signs: Sequence[str]) -> bool:
     content = file.read_bytes()
-    return any(sign.encode("utf-8", "surrogatepass") in content for sign in signs)
+    whole = [sign.encode("utf-8", "surrogatepass") for sign in signs]
+    pieces = [sign[begin : begin + _PIECE] for sign in whole for begin in range(0, len(sign), _PIECE)]
+    return any(piece in content for piece in pieces if len(piece) >= _TELLING)

@@ -47,7 +47,7 @@ def answer_file(recommender: Recommender, source: Path, output: Path | None, k: 
         When a file cannot be read or written.
     """
     try:
-        lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = source.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
         raise LiveError(f"{source} cannot be read ({error}). Give a file with a JSON object a line.") from error
     counts = [0, 0]
@@ -101,7 +101,7 @@ def _parts(lines: list[str]) -> Iterator[list[tuple[int, str]]]:
 def _request(line: str) -> dict[str, Any]:
     try:
         request = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise LiveError(f"this is no JSON: {error}.") from None
     if not isinstance(request, dict):
         raise LiveError("a JSON object is expected.")

@@ -93,7 +93,9 @@ class Rules:
         return list(rules.items())
 
     def _fulfil(self, name: str, column: str, condition: Any) -> np.ndarray:
-        if self._dataset.field2type[column] in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
+        if self._dataset.field2type[column] == FeatureType.FLOAT_SEQ:
+            raise LiveError(f"{name}: {column} holds several numbers a cell; no rule can be made of it.")
+        if self._dataset.field2type[column] == FeatureType.FLOAT:
             return self._within(name, column, self._numbers(column), condition)
         if isinstance(condition, Mapping) and set(condition) <= _BOUNDS and condition:
             return self._within(name, column, self._numbers_of_tokens(name, column), condition)

@@ -98,6 +98,7 @@ class Asked:
     heard: str
     note: str
     reasons: bool
+    forgotten: int
 
 
 class Session:
@@ -136,7 +137,7 @@ class Session:
         self._toward: list[int] = []
         self._away: list[int] = []
         self._skipped: list[int] = []
-        self._hide_seen: bool | None = None
+        self._unseen = False  # whether the user asked for what is new
         self._last_reasons: Mapping[int, str] = {}
         self._forgotten = self._recommender.store.times_forgotten(self.user)
 
@@ -231,9 +232,7 @@ class Session:
         self._forget()
         spoken = follow_up(said, self.heard, self.shown, self._recommender.catalogue.titled) if said else None
         heard, note = (self.heard, "") if said is None else self._take_up(said, spoken)
-        if hide_seen is not None:
-            self._hide_seen = hide_seen
-        hide = self._recommender.never_twice if self._hide_seen is None else self._hide_seen
+        hide = self._unseen or self._recommender.never_twice if hide_seen is None else hide_seen
         state = self._recommender.users.state(self.user)  # a follow-up may just have added to it
         left_out = [*state.disliked, *self._passed, *self._toward, *self._away, *self._skipped]
         if hide:
@@ -241,7 +240,7 @@ class Session:
         want = Want(
             state, heard, k, list(self._toward), list(self._away), left_out, list(without), allowed, float(diversity)
         )
-        return Asked(want, heard, note, reasons)
+        return Asked(want, heard, note, reasons, self._forgotten)
 
     def _take_up(self, said: str, spoken: FollowUp | None) -> tuple[str, str]:
         """What a text means after what was said before: the text to read, and a note."""
@@ -255,17 +254,18 @@ class Session:
             return self.heard, f"“{said}”: {there}, so this is the answer to what you asked before."
         if spoken.kind == "goes_on":
             self._passed = []
-            text = spoken.text if len(spoken.text) <= _LONGEST_JOINED else said
-            return text, ""
+            if len(spoken.text) > _LONGEST_JOINED:
+                return said, "What you asked before is left out: together it is too long to be read."
+            return spoken.text, ""
         if spoken.kind == "reset":
             self._passed, self._toward, self._away, self._skipped = [], [], [], []
-            self._hide_seen = None
+            self._unseen = False
             return "", "Starting over."
         if spoken.kind == "more":
             self._passed += self.shown
             return self.heard, ""
         if spoken.kind == "unseen":
-            self._hide_seen = True
+            self._unseen = True
             return self.heard, "Without what you took before."
         assert spoken.item is not None
         title = titles[spoken.item]
@@ -315,7 +315,7 @@ class Session:
         """What the store keeps of a request."""
         tokens = self._recommender.catalogue.tokens
         shown = tuple(tokens[item] for item in ranked.items)
-        return Event(self.user, self.name, ASK, None, None, asked.heard, shown, version)
+        return Event(self.user, self.name, ASK, None, None, asked.heard, shown, version, forgotten=asked.forgotten)
 
     # --- reacting ----------------------------------------------------------------------------
 
@@ -343,7 +343,7 @@ class Session:
         """
         made = self.reaction(item, event, rating)
         number = self._recommender.store.append([made])[0]
-        self.reacted(made)
+        self.reacted(made, number)
         return number
 
     def reaction(self, item: str, event: str, rating: float | None = None) -> Event:
@@ -352,10 +352,28 @@ class Session:
         self._forget()
         token = self._recommender.catalogue.tokens[self._recommender.catalogue.item(item)]
         shown = tuple(self._recommender.catalogue.tokens[one] for one in self.shown)
-        return Event(self.user, self.name, event, token, value, legible(self.heard), shown, self._version)
+        return Event(
+            self.user,
+            self.name,
+            event,
+            token,
+            value,
+            legible(self.heard),
+            shown,
+            self._version,
+            forgotten=self._forgotten,
+        )
 
-    def reacted(self, made: Event) -> None:
-        """What a stored reaction changes in the conversation."""
+    def reacted(self, made: Event, number: int) -> None:
+        """What a stored reaction changes in the conversation.
+
+        Raises
+        ------
+        LiveError
+            When it was not stored, because the user was forgotten meanwhile.
+        """
+        if not number:
+            raise LiveError("feedback: the user was forgotten meanwhile; nothing was stored. Begin again.")
         self.used = time.monotonic()
         item = self._recommender.catalogue.item(made.item)
         self._skipped = [other for other in self._skipped if other != item]

@@ -10,13 +10,13 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recbole_instructrec.live.errors import StoreError
+from recbole_instructrec.live.errors import NotFound, StoreError
 from recbole_instructrec.live.events import ASK, Event
 
 #: Written into the file, so that a file of something else, or of a version to come, is recognised.
@@ -142,7 +142,7 @@ class FeedbackStore:
         Returns
         -------
         list of int
-            Their numbers.
+            Their numbers; 0 for what somebody had said before being forgotten, which is not stored.
 
         Raises
         ------
@@ -152,6 +152,9 @@ class FeedbackStore:
         now, numbers = time.time(), []
         with self._lock, self._errors(), self._writing():
             for event in events:
+                if event.forgotten is not None and event.forgotten != self.times_forgotten(event.user):
+                    numbers.append(0)
+                    continue
                 cursor = self._connection.execute(
                     "INSERT INTO events (time, user, session, kind, item, value, instruction, shown, version) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -198,8 +201,11 @@ class FeedbackStore:
 
     # --- users -------------------------------------------------------------------------------
 
-    def forget(self, user: str) -> int:
-        """Erase all events of a user, also from pages and log that SQLite no longer uses.
+    def forget(self, user: str) -> tuple[list[Event], list[dict[str, Any]]]:
+        """Erase all events of a user, and the record of versions that learned from them, all in one transaction.
+
+        What is erased is overwritten, also in pages and log that SQLite no longer uses. Of the versions in use the
+        nearest ancestor that is left takes over.
 
         Parameters
         ----------
@@ -208,19 +214,40 @@ class FeedbackStore:
 
         Returns
         -------
-        int
-            Number of events that were erased.
+        tuple
+            The events and the records that were erased; the files of the latter are the caller's to remove.
         """
         with self._lock, self._errors():
             with self._writing():
-                gone = self._connection.execute("DELETE FROM events WHERE user = ?", (user,)).rowcount
-                self._connection.execute(
+                own = self.events(user)
+                numbers = {event.id for event in own}
+                versions = {one["id"]: one for one in self.versions()}
+                dropped: dict[int, dict[str, Any]] = {}
+                for number, one in versions.items():  # in their order: versions build on each other
+                    if numbers & set(one["about"].get("events", ())) or one["parent"] in dropped:
+                        dropped[number] = one
+                in_use = self.current
+                while in_use in dropped:
+                    in_use = dropped[in_use]["parent"]
+                self._set("current", str(in_use))
+                run = self._connection.execute
+                for number in dropped:
+                    run("DELETE FROM versions WHERE id = ?", (number,))
+                run("DELETE FROM events WHERE user = ?", (user,))
+                run(
                     "INSERT INTO forgotten VALUES (?, 1) ON CONFLICT (mark) DO UPDATE SET times = times + 1",
                     (self.mark(user),),
                 )
-            self._connection.execute("VACUUM")
+            if own or dropped:
+                self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return gone
+        return own, list(dropped.values())
+
+    def has_forgotten(self, users: Iterable[str]) -> set[str]:
+        """Those of some users who have been forgotten."""
+        with self._lock, self._errors():
+            marks = {row[0] for row in self._connection.execute("SELECT mark FROM forgotten")}
+        return {user for user in users if self.mark(user) in marks} if marks else set()
 
     def times_forgotten(self, user: str) -> int:
         """How often a user has been forgotten, by any process; what was read before the last time is not to be used."""
@@ -284,22 +311,23 @@ class FeedbackStore:
                 self._set("current", str(number))
         return int(number or 0)
 
-    def drop_versions(self, numbers: Sequence[int]) -> None:
-        """Remove versions from the record; the one in use becomes the newest that is left."""
-        with self._lock, self._errors(), self._writing():
-            self._connection.executemany("DELETE FROM versions WHERE id = ?", [(number,) for number in numbers])
-            if self.current in numbers:
-                left = self._connection.execute("SELECT max(id) FROM versions WHERE status = 'kept'").fetchone()[0]
-                self._set("current", str(left or 0))
-
     @property
     def current(self) -> int:
         """Number of the version in use, 0 for the checkpoint itself."""
         return int(self._get("current"))
 
     def use(self, number: int) -> None:
-        """Put a version to use, in every process that serves this store."""
+        """Put a version to use, in every process that serves this store.
+
+        Raises
+        ------
+        NotFound
+            When it is not recorded, or not any more.
+        """
         with self._lock, self._errors(), self._writing():
+            query = "SELECT 1 FROM versions WHERE id = ? AND file <> ''"
+            if number and self._connection.execute(query, (number,)).fetchone() is None:
+                raise NotFound(f"version: there is no version {number} that was kept. See the list of versions.")
             self._set("current", str(number))
 
     # --- the file ----------------------------------------------------------------------------

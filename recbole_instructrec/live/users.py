@@ -51,12 +51,17 @@ class Users:
         For reactions.
     scale : tuple of float
         Lowest and highest rating.
+
+    Attributes
+    ----------
+    codes : dict of str to int
+        RecBole's internal ids of the data set's users.
     """
 
     def __init__(self, dataset: Any, catalogue: Catalogue, store: FeedbackStore, scale: tuple[float, float]) -> None:
         self._catalogue, self._store, self._scale = catalogue, store, scale
         tokens = dataset.field2id_token[dataset.uid_field]
-        self._codes = {str(token): code for code, token in enumerate(tokens) if code}
+        self.codes = {str(token): code for code, token in enumerate(tokens) if code}
         user = dataset.history.user.numpy()
         self._item, self._time = dataset.history.item, dataset.history.time
         # Rows of a data set with item lists are histories of their own; the longest is the user's.
@@ -72,7 +77,7 @@ class Users:
         self._lock = threading.Lock()
 
     def __contains__(self, user: str) -> bool:
-        return user in self._codes
+        return user in self.codes and not self._store.times_forgotten(user)
 
     def state(self, user: str) -> UserState:
         """What is known of a user now; not to be changed by the caller."""
@@ -95,7 +100,7 @@ class Users:
 
     def in_dataset(self, user: str) -> int:
         """Number of a user's interactions in the data set's own files."""
-        return self._block.get(self._codes.get(user, 0), (0, 0))[1]
+        return self._block.get(self.codes.get(user, 0), (0, 0))[1]
 
     def forget(self, user: str) -> None:
         """Drop what is held in memory of a user."""
@@ -103,7 +108,7 @@ class Users:
             self._states.pop(user, None)
 
     def _from_dataset(self, user: str) -> UserState:
-        code = self._codes.get(user, 0)
+        code = self.codes.get(user, 0)
         if not code or code not in self._block or self._store.times_forgotten(user):
             return UserState()
         start, n = self._block[code]

@@ -71,10 +71,10 @@ class Versions:
 
         Raises
         ------
-        NotFound
-            When there is none of that number, or it was rolled back.
+        NotFound, StoreError
+            When there is none of that number, or it was rolled back; when its file is not what was written.
         """
-        self._record(number)
+        self.weights(number)  # whole, and of this checkpoint
         self._store.use(number)
         self.sync()
 
@@ -125,19 +125,14 @@ class Versions:
         if number:
             self.sync()
         else:
-            self._remove({file.name})
+            self.remove({file.name})
         return number
 
-    def drop(self, numbers: Sequence[int]) -> None:
-        """Remove versions and their files for good; :meth:`sync` then loads the one that is in use."""
-        files = {one["file"] for one in self._store.versions() if one["id"] in numbers and one["file"]}
-        self._store.drop_versions(numbers)
-        self._remove(files)
-
-    def _remove(self, files: set[str]) -> None:
-        """Remove those files that no version has."""
-        for name in files - {one["file"] for one in self._store.versions()}:
-            (self._folder / name).unlink(missing_ok=True)
+    def remove(self, names: set[str]) -> None:
+        """Remove those of some files that no version has."""
+        for name in names - {one["file"] for one in self._store.versions()}:
+            if name:
+                (self._folder / name).unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
         """Files that hold versions."""

@@ -9,6 +9,7 @@ on the hub.
 from __future__ import annotations
 
 import copy
+import threading
 import hashlib
 import importlib.util
 import os
@@ -34,6 +35,10 @@ PACKAGED_INSTALL = (
 
 #: Far beyond max_text_tokens; a tokenizer need not read a whole book to cut it.
 MAX_CHARACTERS = 20_000
+
+
+# A tokenizer keeps how texts are cut from one call to the next: one thread at a time.
+_TOKENIZING = threading.Lock()
 
 
 class EncoderNotFound(ValueError):
@@ -237,26 +242,29 @@ class TransformerEncoder:
         tuple of Tensor
             ``[n_texts, n_tokens]`` each.
         """
-        batch = self.tokenizer(
-            [text[:MAX_CHARACTERS] for text in texts],
-            padding=True,
-            truncation=True,
-            max_length=self._limit,
-            padding_side="right",
-            return_tensors="pt",
-        )
+        with _TOKENIZING:
+            batch = self.tokenizer(
+                [text[:MAX_CHARACTERS] for text in texts],
+                padding=True,
+                truncation=True,
+                max_length=self._limit,
+                padding_side="right",
+                return_tensors="pt",
+            )
         return batch["input_ids"], batch["attention_mask"]
 
     def are_cut(self, texts: list[str]) -> list[bool]:
         """Whether each text goes on after what is read of it."""
-        whole = self.tokenizer([text[:MAX_CHARACTERS] for text in texts], verbose=False)["input_ids"]
+        with _TOKENIZING:
+            whole = self.tokenizer([text[:MAX_CHARACTERS] for text in texts], verbose=False)["input_ids"]
         return [len(ids) > self._limit or len(text) > MAX_CHARACTERS for ids, text in zip(whole, texts, strict=True)]
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Where each token of a text begins and ends in it; special tokens have empty spans."""
-        found = self.tokenizer(
-            text[:MAX_CHARACTERS], truncation=True, max_length=self._limit, return_offsets_mapping=True
-        )
+        with _TOKENIZING:
+            found = self.tokenizer(
+                text[:MAX_CHARACTERS], truncation=True, max_length=self._limit, return_offsets_mapping=True
+            )
         return [tuple(span) for span in found["offset_mapping"]]
 
     @property

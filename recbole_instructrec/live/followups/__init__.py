@@ -19,6 +19,9 @@ _FOLDER = Path(__file__).parent
 OF_AN_ITEM = ("more_like", "less_like", "like", "dislike", "seen", "why")
 OF_THE_LIST = ("more", "reset", "unseen")
 
+#: Of those that speak of an item, the ones that may name any of the catalogue by its title.
+OF_ANY_ITEM = ("more_like", "less_like")
+
 # Whoever says more than this says something new; the time that the patterns take grows with the square of the length.
 _LONGEST = 500
 
@@ -49,6 +52,7 @@ class FollowUp:
     text: str = ""
 
 
+@lru_cache(maxsize=1)
 def languages() -> list[str]:
     """Languages that follow-ups are known in."""
     return sorted(file.stem for file in _FOLDER.glob("*.yaml"))
@@ -87,6 +91,8 @@ def follow_up(text: str, before: str, shown: Sequence[int], titled: Callable[[st
                 return FollowUp(kind)
             item, missing = _item(match["place"], patterns, shown, titled)
             # "more like a western" speaks of no item.
+            if item is not None and item not in shown and kind not in OF_ANY_ITEM:
+                item = None  # "I love kids" is no word on a film that nobody has spoken of
             if item is not None or missing:
                 return FollowUp(kind, item, missing)
     if before:

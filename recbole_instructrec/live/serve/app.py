@@ -58,7 +58,7 @@ class Service:
         self.batcher = Batcher(recommender, largest_batch)
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self._learn_every, self._reactions = learn_every, 0
-        self._learning = threading.Lock()
+        self._learning, self._lock = threading.Lock(), threading.Lock()
         self.last = ""
 
     def session(self, name: str) -> Session:
@@ -69,24 +69,27 @@ class Service:
         NotFound
             When it is not, or not any more.
         """
-        found = self.sessions.get(name)
-        if found is None:
-            raise NotFound("session: there is none of that name, or it has ended. Begin a new one: POST /api/sessions.")
-        self.sessions.move_to_end(name)
-        return found
+        with self._lock:
+            found = self.sessions.get(name)
+            if found is not None:
+                self.sessions.move_to_end(name)
+                return found
+        raise NotFound("session: there is none of that name, or it has ended. Begin a new one: POST /api/sessions.")
 
     def open(self, user: str | None) -> Session:
         """Begin a session; the one that was idle longest makes room."""
         made = self.recommender.session(user)
-        self.sessions[made.name] = made
-        if len(self.sessions) > _MOST_SESSIONS:
-            self.sessions.popitem(last=False)
+        with self._lock:
+            self.sessions[made.name] = made
+            if len(self.sessions) > _MOST_SESSIONS:
+                self.sessions.popitem(last=False)
         return made
 
     def close_of(self, user: str) -> None:
         """End all sessions of a user."""
-        for name in [name for name, session in self.sessions.items() if session.user == user]:
-            del self.sessions[name]
+        with self._lock:
+            for name in [name for name, session in self.sessions.items() if session.user == user]:
+                del self.sessions[name]
 
     @property
     def learning(self) -> bool:

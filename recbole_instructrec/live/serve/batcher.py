@@ -95,12 +95,16 @@ class Batcher:
         asked: list[tuple[_Job, Asked]] = []
         made: list[tuple[_Job, Event]] = []
         for job in batch:
+            if not job.result.set_running_or_notify_cancel():  # whoever asked has gone
+                continue
             try:
                 if job.asks:
                     asked.append((job, job.session.prepare(**job.call)))
                 else:
                     made.append((job, job.session.reaction(**job.call)))
-            except ValueError as error:
+            except Exception as error:  # of this request alone
+                if not isinstance(error, ValueError):
+                    logging.getLogger(__name__).exception("a request failed")
                 job.result.set_exception(error)
         try:
             answers, numbers = self._recommender.answer(
@@ -111,7 +115,10 @@ class Batcher:
                 job.result.set_exception(error)
             return
         for (job, event), number in zip(made, numbers, strict=True):
-            job.session.reacted(event)
-            job.result.set_result(number)
+            try:
+                job.session.reacted(event, number)
+                job.result.set_result(number)
+            except ValueError as error:
+                job.result.set_exception(error)
         for (job, _), answer in zip(asked, answers, strict=True):
             job.result.set_result(answer)

@@ -109,6 +109,10 @@ class Guard:
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
         if self._hosts is not None and name not in self._hosts:
             return 403, f"this service is not called {name!r:.80}. Use the address it printed when it started."
+        if scope["method"] not in ("GET", "HEAD") and not _from_here(headers, host):
+            return 403, "this comes from a page of somebody else's. Send it from the page of this service."
+        if not self._let_in(str((scope.get("client") or ("?",))[0])):
+            return 429, f"more than {self._limits.rate:g} requests a second. Wait a moment, then go on."
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             return 400, "content-length: a number is expected."
@@ -118,8 +122,6 @@ class Guard:
             given = headers.get(b"authorization", b"")
             if not hmac.compare_digest(given, b"Bearer " + self._token.encode()):
                 return 401, "a token is needed: send the header Authorization: Bearer TOKEN."
-        if not self._let_in(str((scope.get("client") or ("?",))[0])):
-            return 429, f"more than {self._limits.rate:g} requests a second. Wait a moment, then go on."
         return None
 
     def _too_long(self) -> str:
@@ -137,6 +139,14 @@ class Guard:
         if len(self._left) > _MOST_CLIENTS:
             self._left.popitem(last=False)
         return allowed
+
+
+def _from_here(headers: dict[bytes, bytes], host: str) -> bool:
+    """Whether a request that changes something was sent by a page of this service, or by no page at all."""
+    if headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+        return False
+    origin = headers.get(b"origin")
+    return origin is None or origin.decode("latin-1").lower().partition("://")[2] == host
 
 
 class _TooLong(Exception):

@@ -73,6 +73,8 @@ def serve(
     recommender.warm_up()
     app = create_app(recommender, token, hosts, Limits(rate=rate), **options)
     shown = f"http://{'localhost' if is_loopback(host) else host}:{port}/"
-    print(f"{shown}{f'#token={token}' if token else ''}   (the API: {shown}docs)   Ctrl-C ends it.", flush=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+    told = f"#token={token}" if token else f"   (the API: {shown}docs)"
+    print(f"{shown}{told}   Ctrl-C ends it.", flush=True)
+    # A header that names another client would make the rate of each address another's.
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, proxy_headers=False)
     return 0
