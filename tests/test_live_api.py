@@ -317,3 +317,24 @@ def _given(operation: Any) -> Any:
     from hypothesis import given
 
     return given(case=operation.as_strategy())
+
+
+def test_pages_of_others_change_nothing(client: TestClient):
+    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
+        assert client.post("/api/versions/0/use", headers=headers).status_code == 403
+        assert client.get("/api/about", headers=headers).status_code == 200
+    here = {"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}
+    assert client.post("/api/versions/0/use", headers=here).status_code == 200
+
+
+def test_a_request_that_breaks_breaks_no_other(recommender: Recommender):
+    batcher = Batcher(recommender, 16)
+    sessions = [recommender.session(f"u{n}") for n in range(4)]
+    sessions[1].prepare = lambda **call: {}["nothing"]  # type: ignore[method-assign]
+    with recommender.working:
+        futures = [batcher.ask(session, {"text": "a drama", "k": 3}) for session in sessions]
+        futures[2].cancel()
+    assert len(futures[0].result(30)) == len(futures[3].result(30)) == 3
+    with pytest.raises(KeyError):
+        futures[1].result(30)
+    batcher.close()

@@ -79,9 +79,10 @@ def test_an_item_is_named_by_its_place(text: str, kind: str, item: int):
         ("something like matrix!", "more_like", 12),
         ("I loved amelie", "like", 13),
         ("再来点像功夫的", "more_like", 14),
-        ("not Alien", "dislike", 20),
+        ("not Alien", "dislike", None),  # only of what is in the list
+        ("less like Alien", "less_like", 20),
         ("more like schindlers list", "more_like", None),
-        ("i've seen Schindler’s List", "seen", 23),
+        ("something like Schindler’s List", "more_like", 23),
     ],
 )
 def test_an_item_is_named_by_its_title_in_the_list_or_out_of_it(text: str, kind: str, item: int | None):

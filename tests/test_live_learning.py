@@ -145,7 +145,7 @@ def test_answers_are_those_of_the_version_in_use_until_the_new_one_is_whole(
         return real(self, *arguments)
 
     monkeypatch.setattr(kind, "calculate_loss", loss)
-    recommender.learn(progress=lambda share: seen.append((share, lists(recommender))), batch_size=16, **KEEP)
+    recommender.learn(progress=lambda share: seen.append((share, lists(recommender))), batch_size=8, **KEEP)
     assert len(seen) > 3 and all(found == before for _, found in seen)
     assert [share for share, _ in seen] == sorted(share for share, _ in seen) and seen[-1][0] == 1.0
     assert lists(recommender) != before
@@ -196,16 +196,17 @@ def test_what_was_learned_is_not_learned_again_unless_it_was_undone(recommender:
     feed(recommender)
     first = recommender.learn(**KEEP)
     again = recommender.learn(**KEEP)
-    assert again == {
-        "version": 1, "kept": False, "examples": 0,
-        "note": "0 new reactions, fewer than the 20 that a step is worth.",
+    held = len(recommender.versions.every()[1]["about"]["events"]) - first["examples"]
+    assert held > 0 and again == {
+        "version": 1, "kept": False, "examples": held,  # what the guard had kept to itself waits for the next step
+        "note": f"{held} new reactions, fewer than the 20 that a step is worth.",
     }  # fmt: skip
     feed(recommender, 40, "v{}", seed=1)
     second = recommender.learn(**KEEP)
     assert second["version"] == 2 and recommender.versions.every()[2]["parent"] == 1
     recommender.versions.use(0)
     both = recommender.learn(**KEEP)
-    assert both["version"] == 3 and both["examples"] >= first["examples"] + second["examples"]
+    assert both["version"] == 3 and both["examples"] > second["examples"] > first["examples"]
 
 
 def test_too_little_feedback_does_nothing(recommender: Recommender):
@@ -255,6 +256,8 @@ def test_a_damaged_version_is_said_in_words_and_another_can_be_used(
     recommender.versions.use(0)
     with pytest.raises(StoreError, match=r"version 1: .*missing or damaged\. Use another version \(undo\)"):
         recommender.versions.use(1)
+    assert recommender.store.current == 0 and lists(recommender) == before, "what is refused changes nothing"
+    recommender.store.use(1)
     elsewhere = opened(loaded, recommender.store.file)
     with pytest.raises(StoreError, match=r"missing or damaged"):
         elsewhere.session("u1").ask("")
@@ -339,7 +342,7 @@ def test_weights_that_are_no_numbers_are_never_kept(recommender: Recommender, mo
     feed(recommender)
     monkeypatch.setattr(Learner, "_measure", lambda *arguments: {"feedback": 0.0, "validation": 0.0})
     before = weights(recommender)
-    result = recommender.learn(learning_rate=1e30, bound=1e9)
+    result = recommender.learn(learning_rate=1e30, passes=5, bound=1e9)
     assert not result["kept"] and "out of all bounds" in result["note"] and same(weights(recommender), before)
 
 
@@ -413,7 +416,8 @@ def test_no_example_knows_what_came_later(recommender: Recommender):
         one = examples.get(event.id)
         assert (one is not None) == (event.kind in TAKEN and not bad and taken[-1:] != [item])
         if one is not None:
-            assert (one.before, one.item, one.text) == (taken, item, event.instruction)
+            longest = recommender.dataset.max_item_list_len
+            assert (one.before, one.item, one.text) == (taken[-longest:], item, event.instruction)
 
 
 def test_who_was_forgotten_is_learned_from_anew_without_what_the_data_set_knows(recommender: Recommender):
@@ -423,7 +427,8 @@ def test_who_was_forgotten_is_learned_from_anew_without_what_the_data_set_knows(
     by_user: dict[str, list[int]] = {}
     for one, event in zip(Learner(recommender).examples(), recommender.store.events(), strict=False):
         by_user.setdefault(event.user, []).append(len(one.before))
-    assert by_user["u1"][0] == 0 and by_user["u2"][0] == recommender.users.in_dataset("u2") > 0
+    longest = recommender.dataset.max_item_list_len
+    assert by_user["u1"][0] == 0 and by_user["u2"][0] == min(longest, recommender.users.in_dataset("u2")) > 0
 
 
 # --- at once --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_instructrec.live import StoreError
+from recbole_instructrec.live import NotFound, StoreError
 from recbole_instructrec.live.events import ASK, CLICK, LIKE, Event
 from recbole_instructrec.live.store import FORMAT, FeedbackStore
 
@@ -420,7 +420,7 @@ def test_forgetting_leaves_no_trace_and_other_users_stay(store: FeedbackStore):
     other = FeedbackStore(store.file, "films")  # as another process that serves it
     assert other.count() == 80
     assert bytes_beside(store.file).count(b"Instruction-Secret") >= 40, "the scan finds what is there"
-    assert store.forget("Somebody-Secret") == 40
+    assert len(store.forget("Somebody-Secret")[0]) == 40
     content = bytes_beside(store.file)
     for word in (b"Somebody-Secret", b"Session-Secret", b"Instruction-Secret", b"xxxxxxxx"):
         assert word not in content, word
@@ -434,7 +434,7 @@ def test_forgetting_counts_and_is_known_to_every_process(store: FeedbackStore):
     other = FeedbackStore(store.file, "films")
     store.append([event(1), event(2, user="v")])
     assert store.times_forgotten("u") == other.times_forgotten("u") == 0
-    assert store.forget("u") == 1 and store.forget("u") == 0
+    assert len(store.forget("u")[0]) == 1 and store.forget("u") == ([], [])
     assert store.times_forgotten("u") == other.times_forgotten("u") == 2
     assert store.times_forgotten("v") == 0
     assert other.append([event(3)])[0] == 3, "numbers are not used again"
@@ -461,14 +461,30 @@ def test_versions_are_recorded_used_and_dropped(store: FeedbackStore):
     other = FeedbackStore(store.file, "films")
     other.use(2)
     assert store.current == 2
-    store.drop_versions([1])
-    assert store.current == 2
-    store.drop_versions([2])
-    assert store.current == 3, "the newest that was kept"
-    store.drop_versions([3])
-    assert other.current == 0 and [one["id"] for one in other.versions()] == [4]
-    assert store.add_version(0, "kept", "", "", {}, True) == 5
+    for number in (4, 9):
+        with pytest.raises(NotFound, match=f"no version {number} that was kept"):
+            store.use(number)
+    assert other.current == 2
     other.close()
+
+
+def test_versions_of_who_is_forgotten_go_with_what_was_built_on_them(store: FeedbackStore):
+    of_u, of_v, of_w = store.append([event(1), event(2, user="v"), event(3, user="w")])
+    first = store.add_version(0, "kept", "1.pt", "h", {"events": [of_w]}, True)
+    second = store.add_version(first, "kept", "2.pt", "h", {"events": [of_u]}, True)
+    undone = store.add_version(0, "kept", "3.pt", "h", {"events": [of_v]}, True)
+    third = store.add_version(second, "kept", "4.pt", "h", {"events": [of_v]}, True)
+    _, dropped = store.forget("u")
+    assert [one["id"] for one in dropped] == [second, third]
+    assert store.current == first, "the nearest ancestor that is left, not one that was undone"
+    assert [one["id"] for one in store.versions()] == [first, undone]
+
+
+def test_what_was_said_before_being_forgotten_is_not_stored_after(store: FeedbackStore):
+    late = event(1, forgotten=store.times_forgotten("u"))
+    store.forget("u")
+    assert store.append([late, event(2, user="v")])[0] == 0 and [one.user for one in store.events()] == ["v"]
+    assert store.append([event(3, forgotten=store.times_forgotten("u"))])[0] > 0
 
 
 def test_a_version_that_learned_from_who_was_forgotten_meanwhile_is_not_recorded(store: FeedbackStore):
@@ -476,8 +492,8 @@ def test_a_version_that_learned_from_who_was_forgotten_meanwhile_is_not_recorded
     parent = store.add_version(0, "kept", "1.pt", "h", {"events": numbers}, True)
     store.forget("u")
     assert store.add_version(parent, "kept", "2.pt", "h", {"events": numbers}, True) == 0
-    assert store.current == parent
-    assert store.add_version(parent, "kept", "2.pt", "h", {"events": numbers[1:]}, True) == 2
-    store.drop_versions([parent, 2])
+    assert store.current == 0 and store.versions() == []
+    assert store.add_version(0, "kept", "2.pt", "h", {"events": numbers[1:]}, True) == 2
+    store.forget("v")
     assert store.add_version(2, "kept", "3.pt", "h", {"events": []}, True) == 0, "its parent was dropped"
     assert store.current == 0

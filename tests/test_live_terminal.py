@@ -162,3 +162,9 @@ def test_a_pipe_into_the_real_program(checkpoint: Path, tmp_path: Path):
     done = subprocess.run(command, input="a comedy\nlike 1\n", capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "> a comedy" in done.stdout and "Noted: like Film number" in done.stdout and "Traceback" not in done.stderr
+
+
+def test_no_line_of_a_file_stops_the_others(recommender: Recommender, tmp_path: Path):
+    source, output = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
+    source.write_text('{"text": "a comedy"}\n' + "[" * 100_000 + '\n{"text": "a\u2028drama"}\n', encoding="utf-8")
+    assert answer_file(recommender, source, output, 3) == (2, 1)

@@ -9,10 +9,10 @@ on the hub.
 from __future__ import annotations
 
 import copy
-import threading
 import hashlib
 import importlib.util
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
