@@ -248,7 +248,8 @@ def test_a_long_text_goes_on_from_its_beginning_and_is_else_a_request_of_its_own
     assert read(f"but nothing {long} scary", "a comedy") == FollowUp(
         "goes_on", text=f"a comedy, but nothing {long} scary"
     )
-    assert read(f"more like the second one {long}", "") is None
+    assert read(f"more like the second one {long}") is None
+    assert read("more" + "." * 600 + " about the war") is None
 
 
 def test_every_language_is_packaged():
