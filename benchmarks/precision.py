@@ -1,8 +1,8 @@
 """Does reading in bfloat16 change what is understood?
 
-All requests without the attribute's own words (``steering/paraphrases.yaml``) and made ones, read by a checkpoint's model in
-float32 and in bfloat16: the share that is understood exactly alike, and, of the former, the share in which the attribute is
-found.
+All requests without the attribute's own words (``steering/paraphrases.yaml``) and made ones, read by a checkpoint's model
+in float32 and in bfloat16: the share that is understood exactly alike, and, of the former, the share in which the
+attribute is found.
 """
 
 from __future__ import annotations
