@@ -1,7 +1,7 @@
 """Does reading in bfloat16 change what is understood?
 
-All requests without the attribute's own words (``steering/paraphrases.yaml``) and made ones, read by a checkpoint's model
-in float32 and in bfloat16: the share that is understood exactly alike, and, of the former, the share in which the
+All requests without the attribute's own words (``steering/paraphrases.yaml``) and made ones, read by a checkpoint in
+float32 and in bfloat16: the share that is understood exactly alike, and, of the former, the share in which the
 attribute is found.
 """
 
