@@ -28,8 +28,8 @@ def newest(place: str | Path) -> Path:
     return found[-1]
 
 
-def load(place: str | Path, data_path: str | Path | None = None) -> tuple[Path, Any, Any, tuple[Any, Any]]:
-    """The model of a checkpoint, in evaluation mode, its whole data set, and that's training and validation part.
+def load(place: str | Path, data_path: str | Path | None = None) -> tuple[Path, Any, Any, tuple[Any, Any, Any]]:
+    """The model of a checkpoint, in evaluation mode, its whole data set, and its training, validation and test part.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def load(place: str | Path, data_path: str | Path | None = None) -> tuple[Path, 
     logging.getLogger().setLevel(max(logging.WARNING, logging.getLogger().level))
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
-    train, valid, _ = data_preparation(config, dataset)
+    train, valid, test = data_preparation(config, dataset)
     model = get_model(config["model"])(config, train._dataset).to(config["device"])
     model.load_state_dict(state["state_dict"])
     model.load_other_parameter(state.get("other_parameter"))
-    return file, model.eval(), dataset, (train._dataset, valid._dataset)
+    return file, model.eval(), dataset, (train._dataset, valid._dataset, test._dataset)

@@ -64,8 +64,8 @@ class Recommender:
         Where feedback is kept.
     rating_scale : tuple of float
         Lowest and highest rating of feedback.
-    parts : tuple of InstructRecDataset, optional
-        Training and validation part, which learning needs.
+    parts : sequence of InstructRecDataset, optional
+        Training and validation part, which learning needs; what follows is not used.
     low_precision : bool
         Whether what is said is read in bfloat16, where the processor multiplies that.
 
@@ -85,7 +85,7 @@ class Recommender:
         dataset: Any,
         store: str | Path | FeedbackStore,
         rating_scale: tuple[float, float] = RATING_SCALE,
-        parts: tuple[Any, Any] | None = None,
+        parts: Sequence[Any] | None = None,
         low_precision: bool = True,
     ) -> None:
         if not rating_scale[0] < rating_scale[1]:
