@@ -91,13 +91,27 @@ def test_what_is_no_reaction_is_refused_in_words(kind: Any):
 
 
 @pytest.mark.parametrize(
-    "name", ["u1", "Ann Lee", "用户一", "张\u3000三", "o'Brien; DROP TABLE", "<b>", "🎬", "x" * 200]
+    "name",
+    [
+        "u1",
+        "Ann Lee",
+        "用户一",
+        "张\u3000三",
+        "o'Brien; DROP TABLE",
+        "<b>",
+        "🎬",
+        "👩\u200d👧",
+        "می\u200cخواهم",
+        "x" * 200,
+    ],
 )
 def test_names_of_any_script(name: str):
     assert check_name(name, "user") == name
 
 
-@pytest.mark.parametrize("name", ["", " ", "x" * 201, "a\nb", "a\tb", "a\x00b", "a\x85b", "a\u2028b", "a\ud800b"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "x" * 201, "a\nb", "a\tb", "a\x00b", "a\x85b", "a\u2028b", "a\ud800b", "\u202eab"]
+)
 def test_names_that_cannot_be_stored_and_shown_are_refused(name: str):
     with pytest.raises(LiveError, match=r"^user: "):
         check_name(name, "user")

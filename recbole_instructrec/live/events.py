@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from recbole_instructrec.data.words import legible
@@ -17,6 +18,8 @@ TAKEN = (CLICK, LIKE, SEEN, RATING)
 
 #: Ratings from here on are as good as a like, and up to here as a dislike, as shares of the scale.
 _GOOD, _BAD = 0.75, 0.25
+
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 _LONGEST_NAME, _LONGEST_SAID = 200, 20_000
 
@@ -98,8 +101,8 @@ def check_name(name: object, what: str) -> str:
 
 
 def legible_name(name: str) -> str:
-    """A name without control characters and lone surrogates."""
-    return "".join(c for c in name if c.isprintable() or c == "\u3000")
+    """A name without control characters, lone surrogates, and what turns the direction of the text around it."""
+    return "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp") and c not in _TURNING)
 
 
 def check_said(text: object) -> str:
