@@ -495,11 +495,11 @@ def test_more_like_one_of_the_list(page):
     page.answered(2)
     assert page.asked[-1]["text"] == "more like number 3"
     assert page.text("#note") == f"More like {title}."
-    assert all(f"near {title}" in text for text in page.texts("#list .reason"))
+    assert any(f"near {title}" in text for text in page.texts("#list .reason"))
     page.press("#list .act.dislike")
     page.answered(3)
     assert page.text("#note") == f"More like {title}."
-    assert all(f"near {title}" in text for text in page.texts("#list .reason")), "the reaction lost the direction"
+    assert any(f"near {title}" in text for text in page.texts("#list .reason")), "the reaction lost the direction"
     assert page.texts("#log .said button")[-1] == f"more like number 3 ({title})"
 
 
