@@ -269,7 +269,9 @@ def forget(checkpoint: str, threads: int, seed: int) -> None:
         before = {file.name for file in Path(folder).rglob("*") if file.is_file() and _holds(file, signs)}
         status, erased = service.call("DELETE", "/api/users/client%203")
         left = [file.name for file in Path(folder).rglob("*") if file.is_file() and _holds(file, signs)]
-        others = sum(file.read_bytes().count(b"client 4") for file in Path(folder).glob("feedback.sqlite*"))
+        others = sum(
+            file.read_bytes().count(b"client 4") for file in Path(folder).glob("feedback.sqlite*") if file.is_file()
+        )
         service.stop()
     print(f"before: traces in {sorted(before)}; {versions} versions")
     print(
