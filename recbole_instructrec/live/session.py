@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -126,7 +125,6 @@ class Session:
         self.name = name or uuid.uuid4().hex
         self.user = user or f"guest-{self.name[:12]}"
         self._begin()
-        self.used = time.monotonic()
 
     def _begin(self) -> None:
         """Nothing has been said yet."""
@@ -228,7 +226,6 @@ class Session:
         if hide_seen is not None and not isinstance(hide_seen, bool):
             raise LiveError(f"hide_seen: true or false is expected, not {hide_seen!r:.60}.")
         allowed = self._recommender.rules.allowed(must, must_not)
-        self.used = time.monotonic()
         self._forget()
         spoken = follow_up(said, self.heard, self.shown, self._recommender.catalogue.titled) if said else None
         heard, note = (self.heard, "") if said is None else self._take_up(said, spoken)
@@ -374,7 +371,6 @@ class Session:
         """
         if not number:
             raise LiveError("feedback: the user was forgotten meanwhile; nothing was stored. Begin again.")
-        self.used = time.monotonic()
         item = self._recommender.catalogue.item(made.item)
         self._skipped = [other for other in self._skipped if other != item]
         if made.kind not in TAKEN:
