@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,10 +27,7 @@ from recbole_instructrec.live.serve.run import is_loopback, serve
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple:
-    level = logging.getLogger().level
-    found = load(trained_checkpoint(write_dataset(tmp_path_factory.mktemp("api"), "films")))
-    logging.getLogger().setLevel(level)
-    return found
+    return load(trained_checkpoint(write_dataset(tmp_path_factory.mktemp("api"), "films")))
 
 
 @pytest.fixture

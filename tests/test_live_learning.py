@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import shutil
 import threading
@@ -32,10 +31,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def module_loaded(checkpoint: Path) -> tuple:
-    level = logging.getLogger().level
-    found = load(checkpoint)
-    logging.getLogger().setLevel(level)
-    return found
+    return load(checkpoint)
 
 
 @pytest.fixture

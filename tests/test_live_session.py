@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import re
 import shutil
@@ -45,10 +44,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(checkpoint: Path) -> tuple:
-    level = logging.getLogger().level
-    found = load(checkpoint)
-    logging.getLogger().setLevel(level)
-    return found
+    return load(checkpoint)
 
 
 @pytest.fixture

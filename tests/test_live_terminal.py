@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -26,10 +25,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(checkpoint: Path) -> tuple:
-    level = logging.getLogger().level
-    found = load(checkpoint)
-    logging.getLogger().setLevel(level)
-    return found
+    return load(checkpoint)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -225,8 +226,6 @@ class Learner:
 
     def _copy(self) -> Any:
         """The model with item vectors and biases of its own; all else is shared, and so left as it is."""
-        import copy
-
         own = set(safe_parts(self._model))
         memo: dict[int, Any] = {}
         for name, value in [*self._model.named_parameters(), *self._model.named_buffers()]:
@@ -296,13 +295,12 @@ class Learner:
 
     def _loss(self, model: Any, part: Sequence[Example]) -> torch.Tensor:
         """Cross-entropy of what was taken, after what was taken before and what was said."""
-        longest = [one.before[-self._recommender.dataset.max_item_list_len :] for one in part]
-        device, width = model.device, max(1, max(map(len, longest)))
+        device, width = model.device, max(1, max(len(one.before) for one in part))
         items = torch.zeros(len(part), width, dtype=torch.long)
-        for row, before in enumerate(longest):
-            items[row, : len(before)] = torch.tensor(before, dtype=torch.long)
+        for row, one in enumerate(part):
+            items[row, : len(one.before)] = torch.tensor(one.before, dtype=torch.long)
         items = items.to(device)
-        length = torch.tensor([len(before) for before in longest], device=device)
+        length = torch.tensor([len(one.before) for one in part], device=device)
         earlier, read, length = model.latest(items, length)
         table, directions = model.item_directions()
         state = model.behaviour(read, table)[torch.arange(len(part), device=device), length]

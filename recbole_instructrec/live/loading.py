@@ -43,9 +43,6 @@ def load(place: str | Path, data_path: str | Path | None = None) -> tuple[Path, 
     tuple
         File, model, data set, parts.
     """
-    from recbole.data import create_dataset, data_preparation
-    from recbole.utils import get_model, init_seed
-
     file = newest(place)
     state = checkpoints.read(file)
     config = checkpoints.restore_config(state["config"])
@@ -54,11 +51,24 @@ def load(place: str | Path, data_path: str | Path | None = None) -> tuple[Path, 
     settings["show_progress"] = False
     if data_path is not None:
         settings["data_path"] = str(Path(data_path) / settings["dataset"])
-    logging.getLogger().setLevel(max(logging.WARNING, logging.getLogger().level))
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(max(logging.WARNING, level))  # RecBole tells all it knows of the data set
+    try:
+        return file, *_built(state, config)
+    finally:
+        root.setLevel(level)
+
+
+def _built(state: dict[str, Any], config: Any) -> tuple[Any, Any, tuple[Any, Any, Any]]:
+    """Model, data set and parts of a checkpoint."""
+    from recbole.data import create_dataset, data_preparation
+    from recbole.utils import get_model, init_seed
+
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     train, valid, test = data_preparation(config, dataset)
     model = get_model(config["model"])(config, train._dataset).to(config["device"])
     model.load_state_dict(state["state_dict"])
     model.load_other_parameter(state.get("other_parameter"))
-    return file, model.eval(), dataset, (train._dataset, valid._dataset, test._dataset)
+    return model.eval(), dataset, (train._dataset, valid._dataset, test._dataset)

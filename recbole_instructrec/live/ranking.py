@@ -78,8 +78,6 @@ class Ranked:
         What the text was understood to ask for.
     attention : Tensor or None
         Of each attribute to the tokens, ``[n_tokens, n_attributes]``.
-    hidden : Tensor
-        The situation, times the scale of the scores, ``[d]``.
     items_read : Tensor
         The part of the history that the situation was read from, ``[n_read]``.
     toward : list of int
@@ -90,7 +88,6 @@ class Ranked:
     scores: list[float]
     understood: Understood
     attention: torch.Tensor | None
-    hidden: torch.Tensor
     items_read: torch.Tensor
     toward: list[int]
 
@@ -141,9 +138,8 @@ class Ranker:
             for line, want in zip(every, wants, strict=True):
                 self._mask(line, want)
             lists = [self._best(line, want, directions) for line, want in zip(every, wants, strict=True)]
-            hidden = scores.hidden
         else:
-            hidden, lists = self._of_many(wants, said, state, context, seen, directions)
+            lists = self._of_many(wants, said, state, context, seen, directions)
         result = []
         for row, want in enumerate(wants):
             values, items = lists[row]
@@ -154,7 +150,6 @@ class Ranker:
                     values.tolist(),
                     understood[row],
                     said.attention[attended] if said.attention and attended >= 0 else None,
-                    hidden[row],
                     torch.tensor(want.state.items[-model.encoder_length :], dtype=torch.long),
                     want.toward,
                 )
@@ -178,8 +173,8 @@ class Ranker:
         context: torch.Tensor | None,
         seen: torch.Tensor,
         directions: torch.Tensor,
-    ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
-        """Situations and lists from a large catalogue."""
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Scores and items of the lists from a large catalogue."""
         model, large = self._model, self._large
         assert large is not None
         nothing = torch.zeros(0, dtype=torch.long, device=state.device)
@@ -199,7 +194,7 @@ class Ranker:
             line = line + scores.repeat * torch.isin(items, seen[row])
             values, places = self._best(line, want, directions[items])
             lists.append((values, items.cpu()[places]))
-        return hidden, lists
+        return lists
 
     def rows(self, states: Sequence[UserState]) -> Interaction:
         """Evaluation rows for users as they are now: what they did last, and the context of this moment."""
