@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from recbole_instructrec.environment import environment
+from recbole_instructrec.leaderboard.allocator import keep_freed_memory
 from recbole_instructrec.leaderboard.ranks import asked, packed, ranks_of
 from recbole_instructrec.leaderboard.resuming import Resumable
 from recbole_instructrec.leaderboard.runs import Run, config_of, effective, work_folder
@@ -87,6 +88,7 @@ def execute(run: Run, conditions: Conditions) -> dict[str, Any]:
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     torch.set_num_threads(conditions.threads)
+    keep_freed_memory()
     record: dict[str, Any] = {**run.plain(), **environment()}
     try:
         record |= {"status": DONE, **_Execution(run, conditions).result()}
