@@ -11,6 +11,16 @@ from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_e
 from recbole_instructrec.model.sampled import SampledCatalogue
 
 
+class Given:
+    """Further scores that are written down."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def __call__(self, rows, items=None):
+        return self.scores[rows] if items is None else self.scores[rows][:, items]
+
+
 def example(n=23, n_items=31, size=6, n_seen=5, seed=0):
     torch.manual_seed(seed)
     seen = torch.randint(0, n_items, (n, n_seen))
@@ -24,6 +34,7 @@ def example(n=23, n_items=31, size=6, n_seen=5, seed=0):
         extra_row=torch.randint(-1, 4, (n,)),
         seen=seen,
         repeat=torch.tensor(-0.7, dtype=torch.float64, requires_grad=True),
+        further=Given(torch.rand(n, n_items, dtype=torch.float64)),
     )
     first = torch.zeros(n, n_seen, dtype=torch.float64)
     for row in range(n):
@@ -35,7 +46,7 @@ def example(n=23, n_items=31, size=6, n_seen=5, seed=0):
 
 def dense_loss(parts, target):
     """The same scores written out in the plainest way."""
-    logits = parts.hidden @ parts.table.T + parts.bias
+    logits = parts.hidden @ parts.table.T + parts.bias + parts.further.scores
     logits = logits + torch.where((parts.extra_row >= 0)[:, None], parts.extra[parts.extra_row.clamp(min=0)], 0.0)
     held = torch.zeros_like(logits).scatter(1, parts.seen, 1.0)
     held[:, 0] = 0
@@ -71,6 +82,7 @@ def test_never_holds_all_scores(monkeypatch):
 def test_no_seen_and_no_instructions():
     parts, target, _ = example()
     bare = parts._replace(seen=parts.seen[:, :0], extra=parts.extra[:0], extra_row=torch.full_like(parts.extra_row, -1))
+    bare = bare._replace(further=None)
     loss = softmax_cross_entropy(bare, target, torch.zeros(len(target), 0), 5)
     torch.testing.assert_close(
         loss.double(), F.cross_entropy(parts.hidden @ parts.table.T + parts.bias, target), rtol=1e-6, atol=1e-6
@@ -93,7 +105,7 @@ def test_sampled_softmax_over_everything_is_the_whole_one():
 
 def test_sampled_softmax_estimates_the_sum_over_the_catalogue():
     parts, target, first = example(n=9)
-    parts = Scores(*(part.detach() for part in parts))
+    parts = Scores(*(part if part is parts.further else part.detach() for part in parts))
     counts = torch.randint(0, 9, (31,), generator=torch.Generator().manual_seed(1))
     counts[0] = 0
     sampled, whole = SampledCatalogue(counts.numpy(), 4), all_scores(parts)[0].exp().sum()

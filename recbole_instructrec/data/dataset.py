@@ -16,6 +16,7 @@ from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions import InstructionError, Templates, build_sources, mixture
 from recbole_instructrec.data.items import Attributes, item_texts
 from recbole_instructrec.data.rows import RowPlan, Rows
+from recbole_instructrec.data.transitions import transition_counts
 from recbole_instructrec.options import check_options, listed
 
 #: Batch fields of ours.
@@ -273,6 +274,16 @@ class InstructRecDataset(SequentialDataset):
     def target_counts(self) -> np.ndarray:
         """How often each item is a training target, ``[n_items]``."""
         return np.bincount(self.history.item[self._is_target], minlength=self.item_num)
+
+    def taken_counts(self) -> np.ndarray:
+        """How often each item was taken in training, be it a target or a user's first, ``[n_items]``."""
+        taken = self._is_target.copy()
+        taken[np.unique(self.history.user_start[self._is_target])] = True
+        return np.bincount(self.history.item[taken], minlength=self.item_num)
+
+    def transition_counts(self) -> Any:
+        """How often items were taken around each other in training, as :mod:`~recbole_instructrec.data.transitions`."""
+        return transition_counts(self.history.item, self.history.user_start, self._is_target, self.item_num)
 
     def told_targets(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the real texts and the items of the training targets that one led to, ``[n]`` each."""

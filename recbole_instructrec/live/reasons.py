@@ -147,6 +147,9 @@ class Explainer:
             states = F.normalize(model.behaviour.without_each(histories, table, n).float(), dim=-1)
             for place, own in zip(places, scale * states, strict=True):
                 scores = own @ directions[ranked[place].items].T  # [n + 1, k]
+                if model.neighbours is not None:
+                    history = ranked[place].items_read.to(table.device)
+                    scores = scores + model.neighbours.without_each(history, torch.tensor(ranked[place].items), n)
                 result[place] = (scores[-1:] - scores[:-1]).T.cpu().numpy()
         return result
 

@@ -37,7 +37,8 @@ from recbole_instructrec.model.instructions import (
 from recbole_instructrec.model.intent import SentenceIntent, intent_loss
 from recbole_instructrec.model.items import ItemTable, whitened_modalities
 from recbole_instructrec.model.kept import Kept
-from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
+from recbole_instructrec.model.losses import Further, Scores, all_scores, softmax_cross_entropy
+from recbole_instructrec.model.neighbours import ItemNeighbours
 from recbole_instructrec.model.reading.read_intents import ReadIntents
 from recbole_instructrec.model.sampled import SampledCatalogue
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
@@ -105,6 +106,7 @@ class InstructRec(Hearing):
         self.item_bias = nn.Parameter(torch.from_numpy(popularity).float())
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
         self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
+        self.neighbours = self._item_neighbours(config, dataset, texts, has_text)
         self._tables = Kept()
         if pretrained is not None:
             pretrained.transfer(self)
@@ -128,6 +130,16 @@ class InstructRec(Hearing):
         vectors = np.zeros((len(has_text), encoder.size), dtype=np.float32)
         vectors[has_text] = encoder([text for text in dataset.item_texts if text])
         return vectors, has_text
+
+    @staticmethod
+    def _item_neighbours(config: Any, dataset: Any, texts: np.ndarray, has_text: np.ndarray) -> ItemNeighbours | None:
+        weight = config["neighbour_weight"]
+        if not weight:
+            return None
+        counts, taken = dataset.transition_counts(), dataset.taken_counts()
+        return ItemNeighbours(
+            counts, taken, texts, has_text, weight, config["neighbour_text"], config["neighbour_decay"]
+        )
 
     def _made_for(self, dataset: Any, encoder: FrozenTextEncoder | None) -> dict[str, str]:
         """Hashes of what the rows of the parameters stand for, in their order."""
@@ -229,7 +241,7 @@ class InstructRec(Hearing):
         seen : Tensor
             Items in each request's history, 0 for none, ``[n, n_seen]``.
         items : Tensor, optional
-            Only these are scored, in this order; what is seen is left to the caller then.
+            Only these are scored, in this order; the repeat score is left to the caller then.
 
         Returns
         -------
@@ -238,6 +250,7 @@ class InstructRec(Hearing):
         situation = self.forward(state, said, context)
         hidden = F.normalize(situation.float(), dim=-1) * self.log_scale.exp().clamp(max=100.0)
         bias = self.item_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=self.item_bias.device), _NEVER)
+        further = self._of_histories(seen, items)
         if items is not None:
             directions, bias, seen = directions[items], bias[items], seen[:, :0]
         extra, line = hidden.new_zeros(0, len(bias)), said.line
@@ -261,7 +274,39 @@ class InstructRec(Hearing):
         if self.repeat is None:
             seen = seen[:, :0]
         repeat = hidden.new_zeros(()) if self.repeat is None else self.repeat_score
-        return Scores(hidden, directions, bias, extra, line, seen, repeat)
+        return Scores(hidden, directions, bias, extra, line, seen, repeat, further)
+
+    def _of_histories(self, history: torch.Tensor, items: torch.Tensor | None) -> Further | None:
+        """What the neighbours of the last items add, of all items or of some."""
+        neighbours = self.neighbours
+        if neighbours is None:
+            return None
+
+        def of_histories(rows: slice, items: torch.Tensor | None = items) -> torch.Tensor:
+            return neighbours.of_histories(history[rows], items)
+
+        return of_histories
+
+    def _of_training_rows(self, earlier: torch.Tensor, read: torch.Tensor, targets: torch.Tensor, at: Any) -> Further:
+        """The same in training, where what a row's user has added to the counts must not tell the target."""
+        neighbours = self.neighbours
+        assert neighbours is not None
+        if targets.dim() == 1:
+            history = torch.cat([earlier, read], dim=1)
+
+            def of_prefixes(rows: slice, items: torch.Tensor | None = None) -> torch.Tensor:
+                return neighbours.of_prefixes(history[rows], targets[rows], items)
+
+            return of_prefixes
+        row, step = at
+
+        def of_windows(rows: slice, items: torch.Tensor | None = None) -> torch.Tensor:
+            own = row[rows]
+            some = slice(int(own[0]), int(own[-1]) + 1)  # the windows of these targets, which are in order
+            scores = neighbours.of_windows(earlier[some], read[some], targets[some], items)
+            return scores[own - own[0], step[rows]]
+
+        return of_windows
 
     def _item_vectors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Item vectors, and the same with length 1 in float32, ``[n_items, d]`` each."""
@@ -310,6 +355,8 @@ class InstructRec(Hearing):
             [earlier[row], items[row] * (torch.arange(items.shape[1], device=items.device) < step.unsqueeze(1))], dim=1
         )
         scores = self.scores(state, directions, said, context, seen)
+        if self.neighbours is not None:
+            scores = scores._replace(further=self._of_training_rows(earlier, items, targets, at))
         first = self._first_seen(scores.seen, torch.cat([earlier, items], dim=1), row)
         own = None
         if self.sampled is not None:

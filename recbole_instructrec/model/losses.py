@@ -6,10 +6,18 @@ scores for each *distinct* instruction of the batch.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch.autograd.function import once_differentiable
+
+
+class Further(Protocol):
+    """Scores of some rows that nothing is learned from, made when they are needed."""
+
+    def __call__(self, rows: slice, items: torch.Tensor | None = None) -> torch.Tensor:
+        """``[n_rows, n_items]``; with ``items``, of these in their order."""
+        ...
 
 
 class Scores(NamedTuple):
@@ -32,6 +40,8 @@ class Scores(NamedTuple):
         bias of padding item 0 must put it out of reach.
     repeat : Tensor
         Score added to seen items, a scalar.
+    further : Further or None
+        Further scores.
     """
 
     hidden: torch.Tensor
@@ -41,6 +51,17 @@ class Scores(NamedTuple):
     extra_row: torch.Tensor
     seen: torch.Tensor
     repeat: torch.Tensor
+    further: Further | None = None
+
+    def part(self, rows: slice) -> Scores:
+        """The same of some rows."""
+        further = self.further
+        return self._replace(
+            hidden=self.hidden[rows],
+            extra_row=self.extra_row[rows],
+            seen=self.seen[rows],
+            further=None if further is None else lambda _, items=None: further(rows, items),
+        )
 
 
 def all_scores(scores: Scores) -> torch.Tensor:
@@ -62,6 +83,8 @@ def all_scores(scores: Scores) -> torch.Tensor:
     instructed = torch.nonzero(scores.extra_row >= 0).flatten()
     if len(instructed):
         logits.index_add_(0, instructed, scores.extra[scores.extra_row[instructed]])
+    if scores.further is not None:
+        logits += scores.further(slice(None))
     if scores.seen.shape[1]:
         # An item that was seen twice is written twice with the same score.
         logits.scatter_(1, scores.seen, logits.gather(1, scores.seen) + scores.repeat)
@@ -78,15 +101,23 @@ class _CrossEntropy(torch.autograd.Function):
         first_seen: torch.Tensor,
         own: torch.Tensor | None,
         chunk: int,
+        further: Further | None,
         *parts: torch.Tensor,
     ) -> torch.Tensor:
-        scores = Scores(*parts)
+        hidden, table, bias, extra, extra_row, seen, repeat = parts
+        scores = Scores(hidden, table, bias, extra, extra_row, seen, repeat, further)
         n = len(target)
-        grads = Scores(*[torch.zeros_like(part) if part.is_floating_point() else part for part in parts])
+        grads = scores._replace(
+            hidden=torch.zeros_like(hidden),
+            table=torch.zeros_like(table),
+            bias=torch.zeros_like(bias),
+            extra=torch.zeros_like(extra),
+            repeat=torch.zeros_like(repeat),
+        )
         loss = scores.hidden.new_zeros((), dtype=torch.float32)
         for begin in range(0, n, chunk):
             rows = slice(begin, begin + chunk)
-            part = scores._replace(hidden=scores.hidden[rows], extra_row=scores.extra_row[rows], seen=scores.seen[rows])
+            part = scores.part(rows)
             logits = all_scores(part)
             wanted = target[rows, None]
             if own is not None:
@@ -107,14 +138,14 @@ class _CrossEntropy(torch.autograd.Function):
                 grads.extra.index_add_(0, part.extra_row[instructed], share[instructed])
             if part.seen.shape[1]:
                 grads.repeat.add_((share.gather(1, part.seen) * first_seen[rows]).sum())
-        ctx.save_for_backward(*[grad for grad in grads if grad.is_floating_point()])
+        ctx.save_for_backward(grads.hidden, grads.table, grads.bias, grads.extra, grads.repeat)
         return loss / n
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outer: torch.Tensor) -> Any:
         hidden, table, bias, extra, repeat = (grad * outer[0] for grad in ctx.saved_tensors)
-        return None, None, None, None, hidden, table, bias, extra, None, None, repeat
+        return None, None, None, None, None, hidden, table, bias, extra, None, None, repeat
 
 
 def softmax_cross_entropy(
@@ -141,4 +172,5 @@ def softmax_cross_entropy(
     Tensor
         Scalar.
     """
-    return _CrossEntropy.apply(target, first_seen, own, chunk or max(1, len(target)), *scores)
+    parts = scores[: Scores._fields.index("further")]
+    return _CrossEntropy.apply(target, first_seen, own, chunk or max(1, len(target)), scores.further, *parts)
