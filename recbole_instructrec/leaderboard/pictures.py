@@ -36,15 +36,22 @@ def draw(table: Any, folder: Path) -> list[Path]:
         raise ImportError("the pictures need matplotlib: pip install -c constraints.txt -e '.[leaderboard]'") from None
     files = []
     figure, axes = pyplot.subplots(figsize=(7, 4.2), constrained_layout=True)
-    for row in table.rows:
+    for number, row in enumerate(table.rows):
         found = summary(row.records, row.row, "ndcg@10")
         minutes = max(0.01, sum(record["train_seconds"] for record in row.records) / len(row.records) / 60)
         colour = "tab:red" if row.ours else "tab:blue"
         axes.errorbar(minutes, found.mean, yerr=found.sd if found.n > 1 else None, fmt="o", color=colour, capsize=3)
         label = f"{row.line.entry.name} ({row.row})" if row.ours else row.line.entry.name
-        axes.annotate(label, (minutes, found.mean), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        axes.annotate(
+            label,
+            (minutes, found.mean),
+            xytext=(6, 4 if number % 2 == 0 else -10),
+            textcoords="offset points",
+            fontsize=8,
+        )
     axes.set(xscale="log", xlabel="minutes of training (log)", ylabel="test NDCG@10", title=table.plan.title)
     axes.grid(alpha=0.3)
+    axes.margins(x=0.15)  # room for the names
     files.append(_save(figure, folder / f"{table.plan.name}-time.png"))
     pyplot.close(figure)
 
