@@ -13,6 +13,7 @@ import pytest
 
 from recbole_instructrec.leaderboard.agenda import Agenda
 from recbole_instructrec.leaderboard.execute import Conditions, Paused, execute
+from recbole_instructrec.leaderboard.overview import BEGIN, END
 from recbole_instructrec.leaderboard.plan import Plan
 from recbole_instructrec.leaderboard.ranks import unpacked
 from recbole_instructrec.leaderboard.report import write
@@ -92,13 +93,19 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     assert store.file("films").read_bytes() == lines
 
     assert verify(store) == 0
+    (tmp_path / "pages").mkdir()
+    readme = tmp_path / "pages" / "README.md"
+    readme.write_text(f"# Title\n\n{BEGIN}\nof yesterday\n{END}\n\nMore.\n")
     pages = write([tmp_path / "films.yaml"], store, tmp_path / "pages")
+    text = readme.read_text()
+    assert text.startswith("# Title\n") and text.endswith("\n\nMore.\n") and "of yesterday" not in text
+    assert "| [Films](leaderboard/films.md) |" in text and text.count("InstructRec") == 1
     front, page = (file.read_text() for file in pages[:2])
     assert "**InstructRec**, row `history`" in front and "Another, NDCG@10 .5000 (its paper)" in front
     assert "row `intent`" not in front, "rows that know the target are in a table of their own"
     assert page.index("## Told about the target") < page.index("row `intent`")
     assert "All runs of the plan are done." in page
-    assert {file.suffix for file in pages[2:]} == {".png"}
+    assert {file.name for file in pages[2:]} == {"films-time.png", "films-curves.png", "overview.png", "README.md"}
     again = write([tmp_path / "films.yaml"], store, tmp_path / "again")
     assert [file.read_text() for file in again[:2]] == [front, page], "the same store gives the same pages"
 

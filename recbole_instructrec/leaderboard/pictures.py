@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +28,10 @@ def draw(table: Any, folder: Path) -> list[Path]:
     ImportError
         When matplotlib is not installed; says how to get it.
     """
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        raise ImportError("the pictures need matplotlib: pip install -c constraints.txt -e '.[leaderboard]'") from None
+    pyplot = _pyplot()
     files = []
     figure, axes = pyplot.subplots(figsize=(7, 4.2), constrained_layout=True)
-    for number, row in enumerate(table.rows):
-        found = summary(row.records, row.row, "ndcg@10")
-        minutes = max(0.01, sum(record["train_seconds"] for record in row.records) / len(row.records) / 60)
-        colour = "tab:red" if row.ours else "tab:blue"
-        axes.errorbar(minutes, found.mean, yerr=found.sd if found.n > 1 else None, fmt="o", color=colour, capsize=3)
-        label = f"{row.line.entry.name} ({row.row})" if row.ours else row.line.entry.name
-        axes.annotate(
-            label,
-            (minutes, found.mean),
-            xytext=(6, 4 if number % 2 == 0 else -10),
-            textcoords="offset points",
-            fontsize=8,
-        )
-    axes.set(xscale="log", xlabel="minutes of training (log)", ylabel="test NDCG@10", title=table.plan.title)
-    axes.grid(alpha=0.3)
-    axes.margins(x=0.15)  # room for the names
+    _accuracy_and_time(axes, table)
     files.append(_save(figure, folder / f"{table.plan.name}-time.png"))
     pyplot.close(figure)
 
@@ -73,6 +53,66 @@ def draw(table: Any, folder: Path) -> list[Path]:
     files.append(_save(figure, folder / f"{table.plan.name}-curves.png"))
     pyplot.close(figure)
     return files
+
+
+def draw_overview(tables: Sequence[Any], file: Path) -> Path:
+    """Accuracy against training time, a panel for each table.
+
+    Parameters
+    ----------
+    tables : sequence of Table
+        With at least one row each.
+    file : path
+        Where.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ImportError
+        When matplotlib is not installed; says how to get it.
+    """
+    pyplot = _pyplot()
+    columns = min(2, len(tables))
+    lines = -(-len(tables) // columns)
+    figure, axes = pyplot.subplots(
+        lines, columns, figsize=(5.5 * columns, 3.4 * lines), constrained_layout=True, squeeze=False
+    )
+    for place, table in enumerate(tables):
+        _accuracy_and_time(axes.flat[place], table)
+    for axis in axes.flat[len(tables) :]:
+        axis.axis("off")
+    _save(figure, file)
+    pyplot.close(figure)
+    return file
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError:
+        raise ImportError("the pictures need matplotlib: pip install -c constraints.txt -e '.[leaderboard]'") from None
+    return pyplot
+
+
+def _accuracy_and_time(axes: Any, table: Any) -> None:
+    for number, row in enumerate(table.rows):
+        found = summary(row.records, row.row, "ndcg@10")
+        minutes = max(0.01, sum(record["train_seconds"] for record in row.records) / len(row.records) / 60)
+        colour = "tab:red" if row.ours else "tab:blue"
+        axes.errorbar(minutes, found.mean, yerr=found.sd if found.n > 1 else None, fmt="o", color=colour, capsize=3)
+        label = f"{row.line.entry.name} ({row.row})" if row.ours else row.line.entry.name
+        place = (6, 4 if number % 2 == 0 else -10)
+        axes.annotate(label, (minutes, found.mean), xytext=place, textcoords="offset points", fontsize=8)
+    axes.set(xscale="log", xlabel="minutes of training (log)", ylabel="test NDCG@10", title=table.plan.title)
+    axes.grid(alpha=0.3)
+    axes.margins(x=0.15)  # room for the names
 
 
 def _save(figure: Any, file: Path) -> Path:

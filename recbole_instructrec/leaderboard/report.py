@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recbole_instructrec.leaderboard.agenda import Agenda, Line, options_of_trials
+from recbole_instructrec.leaderboard.markdown import markdown, metric_name, minutes, number, p_value, signed, with_sd
+from recbole_instructrec.leaderboard.overview import own_row, write_overviews
 from recbole_instructrec.leaderboard.plan import Plan
 from recbole_instructrec.leaderboard.runs import Run
 from recbole_instructrec.leaderboard.statistics import (
@@ -131,7 +132,7 @@ class Table:
 
 
 def write(plans: Sequence[Path], store: Store, output: Path) -> list[Path]:
-    """Write ``LEADERBOARD.md``, and for each plan ``leaderboard/<plan>.md`` and its pictures.
+    """Write ``LEADERBOARD.md``, for each plan ``leaderboard/<plan>.md`` and its pictures, and the READMEs' overview.
 
     Parameters
     ----------
@@ -164,9 +165,14 @@ def write(plans: Sequence[Path], store: Store, output: Path) -> list[Path]:
             from recbole_instructrec.leaderboard.pictures import draw
 
             files += draw(table, folder)
+    shown = [table for table in tables if own_row(table) is not None]
+    if shown:
+        from recbole_instructrec.leaderboard.pictures import draw_overview
+
+        files.append(draw_overview(shown, folder / "overview.png"))
     front = output / "LEADERBOARD.md"
     front.write_text(front_page(tables), encoding="utf-8")
-    return [front, *files]
+    return [front, *files, *write_overviews(tables, output)]
 
 
 class RecordedAgenda(Agenda):
@@ -259,87 +265,55 @@ def front_page(tables: Sequence[Table]) -> str:
             best = max(table.plan.reported, key=lambda told: told["metrics"].get(FIRST, 0.0))
             parts.append(
                 f"Best reported by others: {best['model']}, "
-                + ", ".join(f"{_metric(name)} {_number(value)}" for name, value in best["metrics"].items())
+                + ", ".join(f"{metric_name(name)} {number(value)}" for name, value in best["metrics"].items())
                 + f" ({best['source']})."
             )
         parts.append(f"![accuracy against training time](leaderboard/{table.plan.name}-time.png)")
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _number(value: float, digits: int = 4) -> str:
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
-
-
-def _metric(name: str) -> str:
-    kind, _, k = name.partition("@")
-    return f"{ {'recall': 'Recall', 'ndcg': 'NDCG', 'mrr': 'MRR', 'hit': 'Hit'}.get(kind, kind) }@{k}"
-
-
-def _with_sd(found: Summary) -> str:
-    return _number(found.mean) + ("" if math.isnan(found.sd) else f" ± {_number(found.sd)}")
-
-
 def _plain(rows: Sequence[Row], table: Table | None = None) -> str:
-    head = ["model", "sees", *map(_metric, SHOWN), "seeds", "minutes of training"]
+    head = ["model", "sees", *map(metric_name, SHOWN), "seeds", "minutes of training"]
     lines = []
     for row in rows:
-        cells = [_with_sd(row.of(metric)) for metric in SHOWN]
+        cells = [with_sd(row.of(metric)) for metric in SHOWN]
         if table is not None and row.ours and table.wins(row):
             cells[SHOWN.index(FIRST)] = f"**{cells[SHOWN.index(FIRST)]}**"
-        lines.append([row.name, row.line.entry.sees, *cells, str(len(row.records)), _minutes(row)])
-    return _markdown(head, lines)
-
-
-def _minutes(row: Row) -> str:
-    seconds = [record["train_seconds"] for record in row.records]
-    return f"{sum(seconds) / len(seconds) / 60:.1f}"
+        lines.append([row.name, row.line.entry.sees, *cells, str(len(row.records)), minutes(row)])
+    return markdown(head, lines)
 
 
 def _calculated(table: Table) -> str:
     metrics = list(table.rows[0].records[0]["rows"][table.rows[0].row])
-    head = ["model", "sees", *map(_metric, metrics), "parameters", "trials", "seeds"]
+    head = ["model", "sees", *map(metric_name, metrics), "parameters", "trials", "seeds"]
     lines = []
     for row in table.rows:
         trials = sum(run.id in table.records for run in row.line.trials)
-        cells = [_with_sd(row.of(metric)) for metric in metrics]
+        cells = [with_sd(row.of(metric)) for metric in metrics]
         if row.ours and table.wins(row):
             cells[metrics.index(FIRST)] = f"**{cells[metrics.index(FIRST)]}**"
         trial_text = row.line.entry.untuned or f"{trials} of {len(row.line.trials)}"
         parameters = f"{row.records[0]['parameters']:,}"
         seeds = f"{len(row.records)} of {len(row.line.entry.seeds)}"
         lines.append([row.name, row.line.entry.sees, *cells, parameters, trial_text, seeds])
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def _differences(table: Table) -> list[str]:
     lines = []
     for (name, row), against in table.differences.items():
         for other, (gap, p) in against.items():
-            interval = f"{_signed(gap.low)} to {_signed(gap.high)}"
-            lines.append([f"{name}, row `{row}`", other, _signed(gap.mean), interval, _p(p)])
+            interval = f"{signed(gap.low)} to {signed(gap.high)}"
+            lines.append([f"{name}, row `{row}`", other, signed(gap.mean), interval, p_value(p)])
     if not lines:
         return []
     return [
-        f"## Differences in {_metric(FIRST)}",
-        _markdown(["line", "less", "difference", "95 % interval", "p, corrected"], lines),
+        f"## Differences in {metric_name(FIRST)}",
+        markdown(["line", "less", "difference", "95 % interval", "p, corrected"], lines),
         "Paired by user, each user's metric averaged over the seeds; interval by bootstrap over users, p by a "
         "randomisation test (two-sided, 9,999 draws each), corrected for the number of comparisons of a line "
         "(Benjamini and Hochberg).",
     ]
-
-
-def _signed(value: float) -> str:
-    return ("+" if value >= 0 else "-") + _number(abs(value))
-
-
-def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else _number(value, 3)
 
 
 def _reported(plan: Plan) -> str:
@@ -347,13 +321,13 @@ def _reported(plan: Plan) -> str:
     lines = [
         [
             told["model"],
-            *(_number(told["metrics"][name]) if name in told["metrics"] else "" for name in metrics),
+            *(number(told["metrics"][name]) if name in told["metrics"] else "" for name in metrics),
             told["source"],
             str(told.get("note", "")),
         ]
         for told in plan.reported
     ]
-    return _markdown(["model", *map(_metric, metrics), "source", "note"], lines)
+    return markdown(["model", *map(metric_name, metrics), "source", "note"], lines)
 
 
 def _time(table: Table) -> str:
@@ -365,7 +339,7 @@ def _time(table: Table) -> str:
         best = max(epoch["score"] for epoch in record["curve"])
         theirs = _seconds_until(record, best)
         cells = [row.name, f"{len(record['curve'])}", f"{record['train_seconds'] / max(1, record['epochs']):.1f}"]
-        cells += [_number(best), f"{theirs:,.0f}"]
+        cells += [number(best), f"{theirs:,.0f}"]
         if own is not None and not row.ours:
             mine = _seconds_until(own.records[0], best)
             same = own.records[0]["processor"] == record["processor"]
@@ -373,8 +347,8 @@ def _time(table: Table) -> str:
         else:
             cells.append("")
         lines.append(cells)
-    head = ["model", "epochs", "s an epoch", f"best validation {_metric(FIRST)}", "processor seconds until there"]
-    return _markdown([*head, f"{_OURS}'s until the same score"], lines)
+    head = ["model", "epochs", "s an epoch", f"best validation {metric_name(FIRST)}", "processor seconds until there"]
+    return markdown([*head, f"{_OURS}'s until the same score"], lines)
 
 
 def _seconds_until(record: Mapping[str, Any], score: float) -> float | None:
@@ -391,16 +365,16 @@ def _trials(table: Table) -> list[str]:
     lines = []
     for line in table.lines:
         best = line.best(table.records)
-        for number, (run, options) in enumerate(zip(line.trials, options_of_trials(line.entry), strict=True)):
+        for place, (run, options) in enumerate(zip(line.trials, options_of_trials(line.entry), strict=True)):
             record = table.records.get(run.id)
             if record is None or line.entry.untuned:
                 continue
             said = ", ".join(f"{name} {value}" for name, value in options.items())
-            score = _number(record["valid_score"]) if "valid_score" in record else "failed"
-            lines.append([line.entry.name, said, score, "chosen" if number == best else ""])
+            score = number(record["valid_score"]) if "valid_score" in record else "failed"
+            lines.append([line.entry.name, said, score, "chosen" if place == best else ""])
     if not lines:
         return []
-    return ["## Trials", _markdown(["model", "options", f"validation {_metric(FIRST)}", ""], lines)]
+    return ["## Trials", markdown(["model", "options", f"validation {metric_name(FIRST)}", ""], lines)]
 
 
 def _commands(table: Table) -> list[str]:
@@ -428,7 +402,7 @@ def _environment(table: Table) -> list[str]:
     citation = _CITATION.replace("VERSION", __version__).replace("TABLE", table.plan.name)
     return [
         "## Environment",
-        _markdown(["machine", "threads", "libraries", "commit", "runs"], lines),
+        markdown(["machine", "threads", "libraries", "commit", "runs"], lines),
         "## Citation",
         "```bibtex\n" + citation.replace("COMMIT", ", ".join(commits)) + "\n```",
     ]

@@ -1,0 +1,106 @@
+"""One line for each table, for the front pages of the repository."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recbole_instructrec.leaderboard.markdown import markdown, metric_name, minutes, number, signed, with_sd
+
+if TYPE_CHECKING:
+    from recbole_instructrec.leaderboard.report import Row, Table
+
+#: Files whose part between the marks is written anew, and the words of its head.
+PAGES = {
+    "README.md": [
+        "data set", "best other model", "{first}", "{second}", "minutes", "InstructRec: {first}", "{second}", "minutes",
+        "difference in {first}, 95 % interval",
+    ],
+    "README_CN.md": [
+        "数据集", "最好的其他模型", "{first}", "{second}", "训练分钟数", "InstructRec：{first}", "{second}",
+        "训练分钟数", "{first} 之差，95% 区间",
+    ],
+}  # fmt: skip
+
+BEGIN, END = "<!-- made by `instructrec leaderboard report` -->", "<!-- end -->"
+
+_FIRST, _SECOND = "ndcg@10", "recall@10"
+
+
+def own_row(table: Table) -> Row | None:
+    """InstructRec's row that is told nothing."""
+    return next((row for row in table.rows if row.ours and row.row == "none"), None)
+
+
+def overview(tables: Sequence[Table], head: Sequence[str]) -> str:
+    """The overview as Markdown.
+
+    Parameters
+    ----------
+    tables : sequence of Table
+        Those without a figure of InstructRec are left out.
+    head : sequence of str
+        One of :data:`PAGES`.
+
+    Returns
+    -------
+    str
+    """
+    lines = []
+    for table in tables:
+        own = own_row(table)
+        if own is None:
+            continue
+        lines.append([f"[{table.plan.title}](leaderboard/{table.plan.name}.md)", *_other(table), *_own(table, own)])
+    names = {"first": metric_name(_FIRST), "second": metric_name(_SECOND)}
+    return markdown([name.format(**names) for name in head], lines)
+
+
+def _other(table: Table) -> list[str]:
+    """The best calculated model; where there is none, the best that others report."""
+    if table.baselines:
+        best = table.baselines[0]
+        return [best.name, with_sd(best.of(_FIRST)), with_sd(best.of(_SECOND)), minutes(best)]
+    if not table.plan.reported:
+        return ["-"] * 4
+    told = max(table.plan.reported, key=lambda told: told["metrics"].get(_FIRST, 0.0))
+    figures = [number(told["metrics"][name]) if name in told["metrics"] else "-" for name in (_FIRST, _SECOND)]
+    return [f"{told['model']} (reported)", *figures, "-"]
+
+
+def _own(table: Table, own: Row) -> list[str]:
+    """Bold where every interval against a calculated model is above 0."""
+    first = with_sd(own.of(_FIRST))
+    against = table.differences.get((own.line.entry.name, own.row), {})
+    gap = against.get(table.baselines[0].line.entry.name) if table.baselines else None
+    interval = "-" if gap is None else f"{signed(gap[0].mean)} ({signed(gap[0].low)} to {signed(gap[0].high)})"
+    return [f"**{first}**" if table.wins(own) else first, with_sd(own.of(_SECOND)), minutes(own), interval]
+
+
+def write_overviews(tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Write the overview into the pages that have the marks for it.
+
+    Parameters
+    ----------
+    tables : sequence of Table
+        The tables.
+    folder : path
+        Of the pages.
+
+    Returns
+    -------
+    list of Path
+        Pages that were written.
+    """
+    written = []
+    for name, head in PAGES.items():
+        file = folder / name
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        found = re.search(f"{re.escape(BEGIN)}.*?{re.escape(END)}", text, re.DOTALL)
+        if found:
+            part = f"{BEGIN}\n\n{overview(tables, head)}\n\n{END}"
+            file.write_text(text[: found.start()] + part + text[found.end() :], encoding="utf-8")
+            written.append(file)
+    return written
