@@ -7,18 +7,15 @@ import torch
 from torch.nn import functional as F
 
 from recbole_instructrec.model import losses
-from recbole_instructrec.model.losses import Scores, all_scores, softmax_cross_entropy
+from recbole_instructrec.model.losses import Further, Scores, all_scores, softmax_cross_entropy
 from recbole_instructrec.model.sampled import SampledCatalogue
 
 
-class Given:
+def given(scores):
     """Further scores that are written down."""
-
-    def __init__(self, scores):
-        self.scores = scores
-
-    def __call__(self, rows, items=None):
-        return self.scores[rows] if items is None else self.scores[rows][:, items]
+    return Further(
+        lambda rows, items: scores[rows] if items is None else scores[rows][:, items], torch.arange(len(scores))
+    )
 
 
 def example(n=23, n_items=31, size=6, n_seen=5, seed=0):
@@ -34,7 +31,7 @@ def example(n=23, n_items=31, size=6, n_seen=5, seed=0):
         extra_row=torch.randint(-1, 4, (n,)),
         seen=seen,
         repeat=torch.tensor(-0.7, dtype=torch.float64, requires_grad=True),
-        further=Given(torch.rand(n, n_items, dtype=torch.float64)),
+        further=given(torch.rand(n, n_items, dtype=torch.float64)),
     )
     first = torch.zeros(n, n_seen, dtype=torch.float64)
     for row in range(n):
@@ -46,7 +43,7 @@ def example(n=23, n_items=31, size=6, n_seen=5, seed=0):
 
 def dense_loss(parts, target):
     """The same scores written out in the plainest way."""
-    logits = parts.hidden @ parts.table.T + parts.bias + parts.further.scores
+    logits = parts.hidden @ parts.table.T + parts.bias + parts.further()
     logits = logits + torch.where((parts.extra_row >= 0)[:, None], parts.extra[parts.extra_row.clamp(min=0)], 0.0)
     held = torch.zeros_like(logits).scatter(1, parts.seen, 1.0)
     held[:, 0] = 0

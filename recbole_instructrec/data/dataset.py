@@ -9,6 +9,7 @@ import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
+from scipy import sparse
 
 from recbole_instructrec.data.atomic import columns_of
 from recbole_instructrec.data.context import Context
@@ -16,11 +17,20 @@ from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions import InstructionError, Templates, build_sources, mixture
 from recbole_instructrec.data.items import Attributes, item_texts
 from recbole_instructrec.data.rows import RowPlan, Rows
-from recbole_instructrec.data.transitions import transition_counts
+from recbole_instructrec.data.transitions import SPAN, transition_counts
 from recbole_instructrec.options import check_options, listed
 
 #: Batch fields of ours.
 INSTRUCTION, CONTEXT, EARLIER = "instruction_number", "request_context", "earlier_items"
+
+#: Where item neighbours are used: items around a training row, and how each takes part in the counts.
+AROUND, COUNTED = "items_around", "counted"
+
+#: Bits of :data:`COUNTED`: in pairs with later targets; as a target, in pairs with what came before.
+KNOWN, TARGET = 1, 2
+
+#: Items before the first one that a row reads: those whose neighbours count, and those they were counted with.
+AROUND_BEFORE = 20 + SPAN
 
 _RAW_TIME, _END, _PART = "__raw_time", "history_end", "__part"
 
@@ -60,6 +70,7 @@ class InstructRecDataset(SequentialDataset):
 
     inter_feat: Any  # a DataFrame while loading, then an Interaction
     _training = False
+    _lists_are_given = False
     _exchanged: torch.Tensor | None = None
     _words = "held_out"  # of the instructions of evaluation rows; validation has words of its own
 
@@ -171,6 +182,7 @@ class InstructRecDataset(SequentialDataset):
 
     def _history_of_given_rows(self) -> None:
         """Benchmark files that hold item lists: each row becomes a history of its own."""
+        self._lists_are_given = True
         suffix = self.config["LIST_SUFFIX"]
         feat = self.inter_feat
         given = feat[self.item_list_length_field].long()
@@ -261,6 +273,10 @@ class InstructRecDataset(SequentialDataset):
                 f"window_targets must be between 1 and the number of items a window reads ({width}), not {per_row}."
             )
         self._is_target = is_target
+        self._is_known = is_target.copy()
+        self._is_known[self.history.user_start[is_target]] = True
+        if self._lists_are_given:
+            self._is_known[:] = True  # each row has its own list, and counts with its own target alone
         self._plan = RowPlan(is_target, self.history.user_start, width, per_row, self.config["seed"])
         self._n_earlier = self.max_item_list_len - width
         self._training = True
@@ -275,15 +291,13 @@ class InstructRecDataset(SequentialDataset):
         """How often each item is a training target, ``[n_items]``."""
         return np.bincount(self.history.item[self._is_target], minlength=self.item_num)
 
-    def taken_counts(self) -> np.ndarray:
-        """How often each item was taken in training, be it a target or a user's first, ``[n_items]``."""
-        taken = self._is_target.copy()
-        taken[np.unique(self.history.user_start[self._is_target])] = True
-        return np.bincount(self.history.item[taken], minlength=self.item_num)
+    def transition_counts(self) -> sparse.csr_matrix:
+        """How often items were taken around each other in training, ``[n_items, n_items]``.
 
-    def transition_counts(self) -> Any:
-        """How often items were taken around each other in training, as :mod:`~recbole_instructrec.data.transitions`."""
-        return transition_counts(self.history.item, self.history.user_start, self._is_target, self.item_num)
+        As :func:`~recbole_instructrec.data.transitions.transition_counts` has it.
+        """
+        history = self.history
+        return transition_counts(history.item, history.user_start, self._is_target, self._is_known, self.item_num)
 
     def told_targets(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the real texts and the items of the training targets that one led to, ``[n]`` each."""
@@ -427,10 +441,39 @@ class InstructRecDataset(SequentialDataset):
         if self._n_earlier:
             before = (start - torch.from_numpy(self.history.user_start[rows.start])).clamp(max=self._n_earlier)
             batch[EARLIER] = self.history.gather(self.iid_field, start - before, before, int(before.max()))
+        if self.config["neighbour_weight"]:
+            batch[AROUND], batch[COUNTED] = self._around(rows, width)
         if self.context.fields:
             codes = self.context.codes[position] * trained[..., None]
             batch[CONTEXT] = torch.from_numpy(codes).long()
         return Interaction(batch)
+
+    def _around(self, rows: Rows, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the users of training rows took around them, and how it takes part in the counts.
+
+        Parameters
+        ----------
+        rows : Rows
+            Of a batch.
+        width : int
+            Items that the longest reads.
+
+        Returns
+        -------
+        tuple of Tensor
+            Items, 0 for none, and bits, ``[batch_size, AROUND_BEFORE + width + 1 + SPAN]`` each; column
+            ``AROUND_BEFORE`` is the first that a row reads. What comes after its last target is left out unless it is
+            a training target.
+        """
+        position = rows.start[:, None] + np.arange(-AROUND_BEFORE, width + 1 + SPAN)
+        first = self.history.user_start[rows.start][:, None]
+        there = (position >= first) & (position < len(self.history))
+        position = np.where(there, position, 0)
+        there &= self.history.user_start[position] == first
+        there &= self._is_target[position] | (position < rows.end[:, None])
+        items = np.where(there, self.history.item[position], 0)
+        counted = there * (KNOWN * self._is_known[position] + TARGET * self._is_target[position])
+        return torch.from_numpy(items), torch.from_numpy(counted)
 
     def _draw_instructions(self, positions: np.ndarray, batch: int) -> np.ndarray:
         names, cumulated = self._mixture

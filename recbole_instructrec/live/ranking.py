@@ -80,6 +80,8 @@ class Ranked:
         Of each attribute to the tokens, ``[n_tokens, n_attributes]``.
     items_read : Tensor
         The part of the history that the situation was read from, ``[n_read]``.
+    history : list of int
+        All of it, as far as the model looks back.
     toward : list of int
         Items that more of was asked for.
     """
@@ -89,6 +91,7 @@ class Ranked:
     understood: Understood
     attention: torch.Tensor | None
     items_read: torch.Tensor
+    history: list[int]
     toward: list[int]
 
 
@@ -151,6 +154,7 @@ class Ranker:
                     understood[row],
                     said.attention[attended] if said.attention and attended >= 0 else None,
                     torch.tensor(want.state.items[-model.encoder_length :], dtype=torch.long),
+                    want.state.items[-self._longest :],
                     want.toward,
                 )
             )

@@ -148,8 +148,11 @@ class Explainer:
             for place, own in zip(places, scale * states, strict=True):
                 scores = own @ directions[ranked[place].items].T  # [n + 1, k]
                 if model.neighbours is not None:
-                    history = ranked[place].items_read.to(table.device)
-                    scores = scores + model.neighbours.without_each(history, torch.tensor(ranked[place].items), n)
+                    history, items = (
+                        torch.tensor(values, device=table.device)
+                        for values in (ranked[place].history, ranked[place].items)
+                    )
+                    scores = scores + model.neighbours.without_each(history, items, n)
                 result[place] = (scores[-1:] - scores[:-1]).T.cpu().numpy()
         return result
 

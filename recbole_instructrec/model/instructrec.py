@@ -25,7 +25,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from recbole_instructrec.checkpoint import CheckpointError
-from recbole_instructrec.data.dataset import CONTEXT, EARLIER, INSTRUCTION, encoder_length
+from recbole_instructrec.data.dataset import (
+    AROUND,
+    AROUND_BEFORE,
+    CONTEXT,
+    COUNTED,
+    EARLIER,
+    INSTRUCTION,
+    KNOWN,
+    TARGET,
+    encoder_length,
+)
 from recbole_instructrec.model.behaviour import BehaviourEncoder
 from recbole_instructrec.model.fusion import ContextEncoder, Fusion
 from recbole_instructrec.model.hearing import Hearing
@@ -136,9 +146,16 @@ class InstructRec(Hearing):
         weight = config["neighbour_weight"]
         if not weight:
             return None
-        counts, taken = dataset.transition_counts(), dataset.taken_counts()
+        counts, taken = dataset.transition_counts(), dataset.target_counts()
         return ItemNeighbours(
-            counts, taken, texts, has_text, weight, config["neighbour_text"], config["neighbour_decay"]
+            counts,
+            taken,
+            texts,
+            has_text,
+            weight,
+            config["neighbour_text"],
+            config["neighbour_decay"],
+            config["MAX_ITEM_LIST_LENGTH"],
         )
 
     def _made_for(self, dataset: Any, encoder: FrozenTextEncoder | None) -> dict[str, str]:
@@ -250,7 +267,11 @@ class InstructRec(Hearing):
         situation = self.forward(state, said, context)
         hidden = F.normalize(situation.float(), dim=-1) * self.log_scale.exp().clamp(max=100.0)
         bias = self.item_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=self.item_bias.device), _NEVER)
-        further = self._of_histories(seen, items)
+        neighbours, history = self.neighbours, seen
+        further = None
+        if neighbours is not None:
+            rows = torch.arange(len(seen), device=seen.device)
+            further = Further(lambda rows, items: neighbours.of_histories(history[rows], items), rows, items)
         if items is not None:
             directions, bias, seen = directions[items], bias[items], seen[:, :0]
         extra, line = hidden.new_zeros(0, len(bias)), said.line
@@ -276,37 +297,36 @@ class InstructRec(Hearing):
         repeat = hidden.new_zeros(()) if self.repeat is None else self.repeat_score
         return Scores(hidden, directions, bias, extra, line, seen, repeat, further)
 
-    def _of_histories(self, history: torch.Tensor, items: torch.Tensor | None) -> Further | None:
-        """What the neighbours of the last items add, of all items or of some."""
+    def _of_training_rows(
+        self, interaction: Any, row: torch.Tensor, step: torch.Tensor, seen: torch.Tensor
+    ) -> Further | None:
+        """What neighbours add to the scores at targets of training rows.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            As :meth:`calculate_loss` takes it.
+        row, step : Tensor
+            Of each target, ``[n_targets]``.
+        seen : Tensor
+            As :meth:`scores` takes it.
+        """
         neighbours = self.neighbours
         if neighbours is None:
             return None
+        if AROUND in interaction:
+            around, counted = interaction[AROUND], interaction[COUNTED]
+        else:  # RecBole's own rows
+            items, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN].unsqueeze(1)
+            target = interaction[self.POS_ITEM_ID].unsqueeze(1)
+            around = F.pad(F.pad(items, (0, 1)).scatter(1, length, target), (AROUND_BEFORE, 0))
+            counted = (around > 0) * (KNOWN | TARGET)
+            row, step = torch.arange(len(items), device=items.device), length.squeeze(1)
 
-        def of_histories(rows: slice, items: torch.Tensor | None = items) -> torch.Tensor:
-            return neighbours.of_histories(history[rows], items)
+        def make(rows: torch.Tensor, items: torch.Tensor | None) -> torch.Tensor:
+            return neighbours.of_targets(around, counted, row[rows], step[rows], seen[rows], items)
 
-        return of_histories
-
-    def _of_training_rows(self, earlier: torch.Tensor, read: torch.Tensor, targets: torch.Tensor, at: Any) -> Further:
-        """The same in training, where what a row's user has added to the counts must not tell the target."""
-        neighbours = self.neighbours
-        assert neighbours is not None
-        if targets.dim() == 1:
-            history = torch.cat([earlier, read], dim=1)
-
-            def of_prefixes(rows: slice, items: torch.Tensor | None = None) -> torch.Tensor:
-                return neighbours.of_prefixes(history[rows], targets[rows], items)
-
-            return of_prefixes
-        row, step = at
-
-        def of_windows(rows: slice, items: torch.Tensor | None = None) -> torch.Tensor:
-            own = row[rows]
-            some = slice(int(own[0]), int(own[-1]) + 1)  # the windows of these targets, which are in order
-            scores = neighbours.of_windows(earlier[some], read[some], targets[some], items)
-            return scores[own - own[0], step[rows]]
-
-        return of_windows
+        return Further(make, torch.arange(len(row), device=row.device))
 
     def _item_vectors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Item vectors, and the same with length 1 in float32, ``[n_items, d]`` each."""
@@ -355,8 +375,7 @@ class InstructRec(Hearing):
             [earlier[row], items[row] * (torch.arange(items.shape[1], device=items.device) < step.unsqueeze(1))], dim=1
         )
         scores = self.scores(state, directions, said, context, seen)
-        if self.neighbours is not None:
-            scores = scores._replace(further=self._of_training_rows(earlier, items, targets, at))
+        scores = scores._replace(further=self._of_training_rows(interaction, row, step, seen))
         first = self._first_seen(scores.seen, torch.cat([earlier, items], dim=1), row)
         own = None
         if self.sampled is not None:

@@ -6,18 +6,35 @@ scores for each *distinct* instruction of the batch.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch.autograd.function import once_differentiable
 
 
-class Further(Protocol):
-    """Scores of some rows that nothing is learned from, made when they are needed."""
+@dataclass(frozen=True)
+class Further:
+    """Scores of n rows that nothing is learned from, made when they are needed.
 
-    def __call__(self, rows: slice, items: torch.Tensor | None = None) -> torch.Tensor:
-        """``[n_rows, n_items]``; with ``items``, of these in their order."""
-        ...
+    Attributes
+    ----------
+    make : callable
+        Takes places of rows and, or None for all, items; gives their scores ``[n_rows, n_items]``.
+    rows : Tensor
+        Which rows, in order, ``[n]``.
+    items : Tensor, optional
+        Which items; all by default.
+    """
+
+    make: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+    rows: torch.Tensor
+    items: torch.Tensor | None = None
+
+    def __call__(self) -> torch.Tensor:
+        """The scores, ``[n, n_items]``."""
+        return self.make(self.rows, self.items)
 
 
 class Scores(NamedTuple):
@@ -41,7 +58,7 @@ class Scores(NamedTuple):
     repeat : Tensor
         Score added to seen items, a scalar.
     further : Further or None
-        Further scores.
+        Further scores of the same rows and items.
     """
 
     hidden: torch.Tensor
@@ -60,7 +77,7 @@ class Scores(NamedTuple):
             hidden=self.hidden[rows],
             extra_row=self.extra_row[rows],
             seen=self.seen[rows],
-            further=None if further is None else lambda _, items=None: further(rows, items),
+            further=None if further is None else replace(further, rows=further.rows[rows]),
         )
 
 
@@ -80,11 +97,11 @@ def all_scores(scores: Scores) -> torch.Tensor:
     # Scores stay in float32 under autocast: a softmax over a catalogue needs the digits.
     with torch.autocast(scores.hidden.device.type, enabled=False):
         logits = torch.addmm(scores.bias, scores.hidden, scores.table.T)
+        if scores.further is not None:
+            logits += scores.further()
     instructed = torch.nonzero(scores.extra_row >= 0).flatten()
     if len(instructed):
         logits.index_add_(0, instructed, scores.extra[scores.extra_row[instructed]])
-    if scores.further is not None:
-        logits += scores.further(slice(None))
     if scores.seen.shape[1]:
         # An item that was seen twice is written twice with the same score.
         logits.scatter_(1, scores.seen, logits.gather(1, scores.seen) + scores.repeat)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -81,8 +83,6 @@ class SampledCatalogue(nn.Module):
             bias=scores.bias[there] - correction,
             extra=scores.extra[:, there],
             seen=seen,
-            further=None
-            if further is None
-            else lambda rows, items=None: further(rows, there if items is None else there[items]),
+            further=None if further is None else replace(further, items=there),
         )
         return part, place[target], first_seen * (seen > 0), chance[target]
