@@ -26,7 +26,8 @@ _LEAST = 1e-3
 class LargeCatalogue:
     """Finds the items that are worth scoring.
 
-    What is read of each item for a request are its vector, that of its text, and the few attributes that are spoken of.
+    What is read of each item for a request are its vector, that of its text, and the few attributes that are spoken of;
+    neighbours and named items are added exactly.
     In bfloat16, where the processor multiplies that, a score is off by less than a hundredth, so that what the pass
     leaves out stands far below the end of any list.
 
