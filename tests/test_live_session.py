@@ -54,6 +54,13 @@ def recommender(loaded: tuple, tmp_path: Path) -> Recommender:
 
 
 @pytest.fixture
+def of_neighbours(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Recommender:
+    """A model whose lists are made from item neighbours too."""
+    data = write_dataset(tmp_path_factory.mktemp("neighbours"), "films")
+    return Recommender.load(trained_checkpoint(data, learning_rate=0.01, neighbour_weight=2.0), tmp_path / "f.sqlite")
+
+
+@pytest.fixture
 def session(recommender: Recommender) -> Session:
     return recommender.session("u1")
 
@@ -232,8 +239,14 @@ def test_the_sentence_names_what_was_asked_for_and_what_is_kept_away(recommender
         assert set(item.attributes) == ATTRIBUTES[item.id] and item.title == f"Film number {item.id[1:]}"
 
 
-@pytest.mark.parametrize("user", ["u0", "u4", "u9"])
-def test_reasons_from_the_history_are_what_the_score_loses_without_each_item(recommender: Recommender, user: str):
+@pytest.mark.parametrize(
+    ("kind", "user"), [("recommender", "u0"), ("recommender", "u4"), ("recommender", "u9"), ("of_neighbours", "u4")]
+)
+def test_reasons_from_the_history_are_what_the_score_loses_without_each_item(
+    request: pytest.FixtureRequest, kind: str, user: str
+):
+    recommender: Recommender = request.getfixturevalue(kind)
+    assert (recommender.model.neighbours is not None) == (kind == "of_neighbours")
     model, read = recommender.model, history(recommender, user)[-8:]
     assert len(read) > 2
     whole = model.full_sort_predict(rows(recommender, [read]))[0]
@@ -875,3 +888,12 @@ def test_forgotten_users_are_not_replayed(recommender: Recommender):
     assert code in replayed() and "u1" in recommender.users
     recommender.forget("u1")
     assert code not in replayed() and len(replayed()) > 10 and "u1" not in recommender.users
+
+
+def test_a_model_with_neighbours_answers_and_learns(of_neighbours: Recommender):
+    session = of_neighbours.session("u1")
+    for number in range(4):
+        answer = session.ask("some comedy" if number % 2 else "", k=6)
+        session.feedback(answer.items[number].id, "like")
+    assert of_neighbours.learn()["note"]
+    assert len(session.ask("", k=6)) == 6 and of_neighbours.model.neighbours is not None
