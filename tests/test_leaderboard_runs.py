@@ -20,7 +20,7 @@ from recbole_instructrec.leaderboard.report import write
 from recbole_instructrec.leaderboard.runs import Run
 from recbole_instructrec.leaderboard.schedule import LocalExecutor, RayExecutor, Scheduler
 from recbole_instructrec.leaderboard.store import Store
-from recbole_instructrec.leaderboard.verify import verify
+from recbole_instructrec.leaderboard.verify import compare, verify
 from tests.support import SMALL
 from tests.test_leaderboard_plan import SMALL_PLAN, write_plan
 
@@ -112,6 +112,12 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     # A figure that was changed by hand is found.
     changed = lines.decode().replace('"recall@5": ', '"recall@5": 1', 1)
     store.file("films").write_text(changed)
+    assert verify(store) == 1
+    assert compare(store, Store(tmp_path / "nothing")) == 1 and "no run in common" in capsys.readouterr().out
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "films.jsonl").write_bytes(lines)
+    assert compare(store, store) == 0 and "7 runs stand in both: all metrics are the same" in capsys.readouterr().out
+    assert compare(store, Store(tmp_path / "before")) == 1 and "recall@5 differs by" in capsys.readouterr().out
     assert verify(store) == 1
     assert "from the ranks" in capsys.readouterr().out
 

@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> None:
     run.add_argument("--max-minutes", type=float, help="begin no epoch after so many minutes; what is begun is kept")
     run.add_argument("--work", type=Path, help="folder of runs under way (default: work, beside that of the results)")
     run.add_argument("--retry-failed", action="store_true", help="try again what has failed")
+    verify.add_argument("--against", type=Path, help="folder of other results: their runs must have the same metrics")
     report.add_argument("plans", type=Path, nargs="*", help=f"plans (default: all in {PLANS})")
     report.add_argument("--output", type=Path, default=Path("."), help="folder of LEADERBOARD.md (default: here)")
 
@@ -56,9 +57,10 @@ def work(args: argparse.Namespace) -> int:
 
     store = Store(args.store)
     if args.action == "verify":
-        from recbole_instructrec.leaderboard.verify import verify
+        from recbole_instructrec.leaderboard.verify import compare, verify
 
-        return verify(store)
+        wrong = verify(store)
+        return max(wrong, compare(store, Store(args.against))) if args.against else wrong
     if args.action == "report":
         from recbole_instructrec.leaderboard.report import write
 

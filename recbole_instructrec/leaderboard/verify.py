@@ -70,3 +70,41 @@ def verify(store: Store) -> int:
                 print(f"{store.file(dataset)}: {record['entry']} seed {record['seed']} [{record['id'][:8]}]: {mistake}")
     print(f"{n} runs of {len(store.datasets())} data sets: " + (f"{wrong} mistakes" if wrong else "all metrics hold"))
     return 1 if wrong else 0
+
+
+def compare(store: Store, other: Store) -> int:
+    """Compare the test metrics of runs that stand in two stores and print where they differ.
+
+    Parameters
+    ----------
+    store, other : Store
+        Results.
+
+    Returns
+    -------
+    int
+        0, or 1 where a metric differs, or where the stores have no run in common.
+    """
+    n, different = 0, 0
+    for dataset in store.datasets():
+        theirs = {record["id"]: record for record in other.read(dataset)[0] if record["status"] == DONE}
+        for record in store.read(dataset)[0]:
+            known = theirs.get(record["id"])
+            if known is None or record["status"] != DONE:
+                continue
+            n += 1
+            gaps = {
+                (row, metric): abs(value - known["rows"][row][metric])
+                for row, metrics in record["rows"].items()
+                for metric, value in metrics.items()
+            }
+            (row, metric), gap = max(gaps.items(), key=lambda pair: pair[1])
+            if gap > _TOLERANCE:
+                different += 1
+                name = f"{record['entry']} seed {record['seed']} [{record['id'][:8]}]"
+                print(f"{name}: row {row}, {metric} differs by {gap:.6f}")
+    if not n:
+        print(f"{store.folder} and {other.folder} have no run in common.")
+        return 1
+    print(f"{n} runs stand in both: " + (f"{different} differ" if different else "all metrics are the same"))
+    return 1 if different else 0
