@@ -144,7 +144,7 @@ def build(data: Path, **options: Any) -> tuple[Any, Any, Any]:
     return get_model("InstructRec")(config, train._dataset).eval(), train, test
 
 
-def walks(folder: Path, repeats: bool, lists: bool = False) -> Path:
+def walks(folder: Path, repeats: bool) -> Path:
     """Users with random histories, of which some take items again."""
     rng = np.random.default_rng(3)
     rows = []

@@ -17,7 +17,7 @@ from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions import InstructionError, Templates, build_sources, mixture
 from recbole_instructrec.data.items import Attributes, item_texts
 from recbole_instructrec.data.rows import RowPlan, Rows
-from recbole_instructrec.data.transitions import SPAN, transition_counts
+from recbole_instructrec.data.transitions import RECENT, SPAN, transition_counts
 from recbole_instructrec.options import check_options, listed
 
 #: Batch fields of ours.
@@ -30,7 +30,7 @@ AROUND, COUNTED = "items_around", "counted"
 KNOWN, TARGET = 1, 2
 
 #: Items before the first one that a row reads: those whose neighbours count, and those they were counted with.
-AROUND_BEFORE = 20 + SPAN
+AROUND_BEFORE = RECENT + SPAN
 
 _RAW_TIME, _END, _PART = "__raw_time", "history_end", "__part"
 

@@ -11,6 +11,9 @@ DECAY = 0.8
 #: Pairs that are further apart do not count.
 SPAN = 20
 
+#: Last items of a history whose neighbours are looked at.
+RECENT = 20
+
 #: What the way back counts: from an item to one that was taken before it.
 BACK = 0.5
 

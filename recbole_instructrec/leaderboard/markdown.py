@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from recbole_instructrec.leaderboard.statistics import Summary
 
-if TYPE_CHECKING:
-    from recbole_instructrec.leaderboard.report import Row
+#: The metric by which lines are ordered and compared.
+FIRST = "ndcg@10"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -43,9 +42,3 @@ def metric_name(name: str) -> str:
 def with_sd(found: Summary) -> str:
     """Mean and standard deviation over seeds."""
     return number(found.mean) + ("" if math.isnan(found.sd) else f" ± {number(found.sd)}")
-
-
-def minutes(row: Row) -> str:
-    """Of training, the mean over seeds."""
-    seconds = [record["train_seconds"] for record in row.records]
-    return f"{sum(seconds) / len(seconds) / 60:.1f}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_instructrec.leaderboard.markdown import markdown, metric_name, minutes, number, signed, with_sd
+from recbole_instructrec.leaderboard.markdown import FIRST, markdown, metric_name, number, signed, with_sd
 
 if TYPE_CHECKING:
     from recbole_instructrec.leaderboard.report import Row, Table
@@ -26,7 +26,7 @@ PAGES = {
 
 BEGIN, END = "<!-- made by `instructrec leaderboard report` -->", "<!-- end -->"
 
-_FIRST, _SECOND = "ndcg@10", "recall@10"
+_SECOND = "recall@10"
 
 
 def own_row(table: Table) -> Row | None:
@@ -54,7 +54,7 @@ def overview(tables: Sequence[Table], head: Sequence[str]) -> str:
         if own is None:
             continue
         lines.append([f"[{table.plan.title}](leaderboard/{table.plan.name}.md)", *_other(table), *_own(table, own)])
-    names = {"first": metric_name(_FIRST), "second": metric_name(_SECOND)}
+    names = {"first": metric_name(FIRST), "second": metric_name(_SECOND)}
     return markdown([name.format(**names) for name in head], lines)
 
 
@@ -62,21 +62,20 @@ def _other(table: Table) -> list[str]:
     """The best calculated model; where there is none, the best that others report."""
     if table.baselines:
         best = table.baselines[0]
-        return [best.name, with_sd(best.of(_FIRST)), with_sd(best.of(_SECOND)), minutes(best)]
-    if not table.plan.reported:
+        return [best.name, with_sd(best.of(FIRST)), with_sd(best.of(_SECOND)), f"{best.minutes:.1f}"]
+    told = table.best_reported
+    if told is None:
         return ["-"] * 4
-    told = max(table.plan.reported, key=lambda told: told["metrics"].get(_FIRST, 0.0))
-    figures = [number(told["metrics"][name]) if name in told["metrics"] else "-" for name in (_FIRST, _SECOND)]
+    figures = [number(told["metrics"][name]) if name in told["metrics"] else "-" for name in (FIRST, _SECOND)]
     return [f"{told['model']} (reported)", *figures, "-"]
 
 
 def _own(table: Table, own: Row) -> list[str]:
-    """Bold where every interval against a calculated model is above 0."""
-    first = with_sd(own.of(_FIRST))
+    """InstructRec's figures and minutes, and its distance to the best calculated model."""
     against = table.differences.get((own.line.entry.name, own.row), {})
     gap = against.get(table.baselines[0].line.entry.name) if table.baselines else None
     interval = "-" if gap is None else f"{signed(gap[0].mean)} ({signed(gap[0].low)} to {signed(gap[0].high)})"
-    return [f"**{first}**" if table.wins(own) else first, with_sd(own.of(_SECOND)), minutes(own), interval]
+    return [table.figure(own, FIRST), table.figure(own, _SECOND), f"{own.minutes:.1f}", interval]
 
 
 def write_overviews(tables: Sequence[Table], folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_instructrec.leaderboard.statistics import summary
+from recbole_instructrec.leaderboard.markdown import FIRST
 
 
 def draw(table: Any, folder: Path) -> list[Path]:
@@ -103,8 +103,7 @@ def _pyplot() -> Any:
 
 def _accuracy_and_time(axes: Any, table: Any) -> None:
     for number, row in enumerate(table.rows):
-        found = summary(row.records, row.row, "ndcg@10")
-        minutes = max(0.01, sum(record["train_seconds"] for record in row.records) / len(row.records) / 60)
+        found, minutes = row.of(FIRST), max(0.01, row.minutes)
         colour = "tab:red" if row.ours else "tab:blue"
         axes.errorbar(minutes, found.mean, yerr=found.sd if found.n > 1 else None, fmt="o", color=colour, capsize=3)
         label = f"{row.line.entry.name} ({row.row})" if row.ours else row.line.entry.name

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_instructrec.leaderboard.agenda import Agenda, Line, options_of_trials
-from recbole_instructrec.leaderboard.markdown import markdown, metric_name, minutes, number, p_value, signed, with_sd
+from recbole_instructrec.leaderboard.markdown import FIRST, markdown, metric_name, number, p_value, signed, with_sd
 from recbole_instructrec.leaderboard.overview import own_row, write_overviews
 from recbole_instructrec.leaderboard.plan import Plan
 from recbole_instructrec.leaderboard.runs import Run
@@ -24,8 +24,8 @@ from recbole_instructrec.leaderboard.statistics import (
 )
 from recbole_instructrec.leaderboard.store import Store, of_runs
 
-#: Metrics of the front page, and the one by which lines are ordered and compared.
-SHOWN, FIRST = ("recall@10", "ndcg@10", "mrr@10"), "ndcg@10"
+#: Metrics of the front page.
+SHOWN = ("recall@10", FIRST, "mrr@10")
 
 #: What the rows of InstructRec that are comparable with other models are told, and those that know the target.
 ORACLES = ("intent", "shuffled")
@@ -69,6 +69,11 @@ class Row:
         """Whether this is InstructRec."""
         return self.line.entry.model == _OURS
 
+    @property
+    def minutes(self) -> float:
+        """Of training, the mean over seeds."""
+        return sum(record["train_seconds"] for record in self.records) / len(self.records) / 60
+
     def of(self, metric: str) -> Summary:
         """A metric over seeds."""
         return summary(self.records, self.row, metric)
@@ -108,6 +113,11 @@ class Table:
         """Rows of other models."""
         return [row for row in self.rows if not row.ours]
 
+    @property
+    def best_reported(self) -> Mapping[str, Any] | None:
+        """What others report of the best model, None where nothing is reported."""
+        return max(self.plan.reported, key=lambda told: told["metrics"].get(FIRST, 0.0), default=None)
+
     def _differences(self) -> dict[tuple[str, str], dict[str, tuple[Difference, float]]]:
         """Of every row of ours against every other model: the difference and its corrected p."""
         found = {}
@@ -129,6 +139,11 @@ class Table:
             and len(against) == len(self.baselines)
             and all(gap.low > 0 and p < _LEVEL for gap, p in against.values())
         )
+
+    def figure(self, row: Row, metric: str) -> str:
+        """A metric of a row; the first one of a row that wins is bold."""
+        text = with_sd(row.of(metric))
+        return f"**{text}**" if metric == FIRST and row.ours and self.wins(row) else text
 
 
 def write(plans: Sequence[Path], store: Store, output: Path) -> list[Path]:
@@ -261,8 +276,8 @@ def front_page(tables: Sequence[Table]) -> str:
             parts.append("No run has ended yet.")
             continue
         parts.append(_plain(table.rows, table))
-        if table.plan.reported:
-            best = max(table.plan.reported, key=lambda told: told["metrics"].get(FIRST, 0.0))
+        best = table.best_reported
+        if best is not None:
             parts.append(
                 f"Best reported by others: {best['model']}, "
                 + ", ".join(f"{metric_name(name)} {number(value)}" for name, value in best["metrics"].items())
@@ -276,10 +291,8 @@ def _plain(rows: Sequence[Row], table: Table | None = None) -> str:
     head = ["model", "sees", *map(metric_name, SHOWN), "seeds", "minutes of training"]
     lines = []
     for row in rows:
-        cells = [with_sd(row.of(metric)) for metric in SHOWN]
-        if table is not None and row.ours and table.wins(row):
-            cells[SHOWN.index(FIRST)] = f"**{cells[SHOWN.index(FIRST)]}**"
-        lines.append([row.name, row.line.entry.sees, *cells, str(len(row.records)), minutes(row)])
+        cells = [with_sd(row.of(metric)) if table is None else table.figure(row, metric) for metric in SHOWN]
+        lines.append([row.name, row.line.entry.sees, *cells, str(len(row.records)), f"{row.minutes:.1f}"])
     return markdown(head, lines)
 
 
@@ -289,9 +302,7 @@ def _calculated(table: Table) -> str:
     lines = []
     for row in table.rows:
         trials = sum(run.id in table.records for run in row.line.trials)
-        cells = [with_sd(row.of(metric)) for metric in metrics]
-        if row.ours and table.wins(row):
-            cells[metrics.index(FIRST)] = f"**{cells[metrics.index(FIRST)]}**"
+        cells = [table.figure(row, metric) for metric in metrics]
         trial_text = row.line.entry.untuned or f"{trials} of {len(row.line.trials)}"
         parameters = f"{row.records[0]['parameters']:,}"
         seeds = f"{len(row.records)} of {len(row.line.entry.seeds)}"

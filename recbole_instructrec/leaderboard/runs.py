@@ -65,6 +65,11 @@ class Run:
         return Run(**{**told, "rows": tuple(told["rows"])})
 
 
+def name_of(run: Mapping[str, Any]) -> str:
+    """Line, seed and id of a run or its record."""
+    return f"{run['entry']} seed {run['seed']} [{run['id'][:8]}]"
+
+
 @contextmanager
 def no_command_line() -> Iterator[None]:
     """RecBole's Config reads the command line wherever it is built; ours holds none of its options."""

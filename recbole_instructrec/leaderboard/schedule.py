@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from recbole_instructrec.leaderboard.agenda import Agenda
 from recbole_instructrec.leaderboard.execute import PROGRESS, Conditions, Paused, execute
-from recbole_instructrec.leaderboard.runs import Run, work_folder
+from recbole_instructrec.leaderboard.runs import Run, name_of, work_folder
 from recbole_instructrec.leaderboard.store import DONE, Store, of_runs
 from recbole_instructrec.leaderboard.worker import ENDED, FAILED_RUN, PAUSED, TAKEN
 
@@ -280,11 +280,6 @@ class Scheduler:
                 best = max(epoch["score"] for epoch in told["curve"])
                 text += f", epoch {len(told['curve'])} of at most {told['of']}, best valid {best:.4f}"
             print(text, flush=True)
-
-
-def name_of(run: Mapping[str, Any]) -> str:
-    """Line, seed and id of a run or its record."""
-    return f"{run['entry']} seed {run['seed']} [{run['id'][:8]}]"
 
 
 def clock(seconds: float) -> str:

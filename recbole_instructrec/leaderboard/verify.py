@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbole_instructrec.leaderboard.ranks import per_user, unpacked
-from recbole_instructrec.leaderboard.runs import hash_of
+from recbole_instructrec.leaderboard.runs import hash_of, name_of
 from recbole_instructrec.leaderboard.store import DONE, Store
 
 #: Metrics are stored with eight digits; RecBole computes some in float32.
@@ -67,7 +67,7 @@ def verify(store: Store) -> int:
             n += 1
             for mistake in mistakes(record):
                 wrong += 1
-                print(f"{store.file(dataset)}: {record['entry']} seed {record['seed']} [{record['id'][:8]}]: {mistake}")
+                print(f"{store.file(dataset)}: {name_of(record)}: {mistake}")
     print(f"{n} runs of {len(store.datasets())} data sets: " + (f"{wrong} mistakes" if wrong else "all metrics hold"))
     return 1 if wrong else 0
 
@@ -101,8 +101,7 @@ def compare(store: Store, other: Store) -> int:
             (row, metric), gap = max(gaps.items(), key=lambda pair: pair[1])
             if gap > _TOLERANCE:
                 different += 1
-                name = f"{record['entry']} seed {record['seed']} [{record['id'][:8]}]"
-                print(f"{name}: row {row}, {metric} differs by {gap:.6f}")
+                print(f"{name_of(record)}: row {row}, {metric} differs by {gap:.6f}")
     if not n:
         print(f"{store.folder} and {other.folder} have no run in common.")
         return 1

@@ -78,10 +78,8 @@ class Ranked:
         What the text was understood to ask for.
     attention : Tensor or None
         Of each attribute to the tokens, ``[n_tokens, n_attributes]``.
-    items_read : Tensor
-        The part of the history that the situation was read from, ``[n_read]``.
     history : list of int
-        All of it, as far as the model looks back.
+        What the user took, as far as the model looks back.
     toward : list of int
         Items that more of was asked for.
     """
@@ -90,7 +88,6 @@ class Ranked:
     scores: list[float]
     understood: Understood
     attention: torch.Tensor | None
-    items_read: torch.Tensor
     history: list[int]
     toward: list[int]
 
@@ -153,7 +150,6 @@ class Ranker:
                     values.tolist(),
                     understood[row],
                     said.attention[attended] if said.attention and attended >= 0 else None,
-                    torch.tensor(want.state.items[-model.encoder_length :], dtype=torch.long),
                     want.state.items[-self._longest :],
                     want.toward,
                 )

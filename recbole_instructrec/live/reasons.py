@@ -107,7 +107,7 @@ class Explainer:
         wanted = [asked.attribute for asked in one.understood.asked if asked.sign == "want"]
         avoided = [asked.attribute for asked in one.understood.asked if asked.sign == "avoid"]
         words = {name: self.words(one, text, name) for name in wanted}
-        last = one.items_read[-falls.shape[1] :].tolist() if falls.shape[1] else []
+        last = one.history[-falls.shape[1] :] if falls.shape[1] else []
         near = {other: self._near(other, one.items) for other in one.toward}
         order = (-falls).argsort(1, kind="stable")[:, :_MOST_ITEMS]
         result = []
@@ -139,19 +139,17 @@ class Explainer:
         result = [np.zeros((len(one.items), 0)) for one in ranked]
         alike: dict[int, list[int]] = {}  # lists by how many items are left out
         for place, one in enumerate(ranked):
-            n = min(LAST, len(one.items_read)) if one.items else 0
+            n = min(LAST, model.encoder_length, len(one.history)) if one.items else 0
             if n:
                 alike.setdefault(n, []).append(place)
         for n, places in alike.items():
-            histories = [ranked[place].items_read.to(table.device) for place in places]
-            states = F.normalize(model.behaviour.without_each(histories, table, n).float(), dim=-1)
-            for place, own in zip(places, scale * states, strict=True):
+            histories = [torch.tensor(ranked[place].history, device=table.device) for place in places]
+            read = [history[-model.encoder_length :] for history in histories]
+            states = F.normalize(model.behaviour.without_each(read, table, n).float(), dim=-1)
+            for place, history, own in zip(places, histories, scale * states, strict=True):
                 scores = own @ directions[ranked[place].items].T  # [n + 1, k]
                 if model.neighbours is not None:
-                    history, items = (
-                        torch.tensor(values, device=table.device)
-                        for values in (ranked[place].history, ranked[place].items)
-                    )
+                    items = torch.tensor(ranked[place].items, device=table.device)
                     scores = scores + model.neighbours.without_each(history, items, n)
                 result[place] = (scores[-1:] - scores[:-1]).T.cpu().numpy()
         return result

@@ -11,10 +11,7 @@ from scipy import sparse
 from torch import nn
 
 from recbole_instructrec.data.dataset import AROUND_BEFORE, KNOWN, TARGET
-from recbole_instructrec.data.transitions import BACK, DECAY, SPAN
-
-#: Last items of a history that are looked at.
-RECENT = AROUND_BEFORE - SPAN
+from recbole_instructrec.data.transitions import BACK, DECAY, RECENT, SPAN
 
 # Popular items are met everywhere: how much of that is taken out of what leads to an item, and of the item itself.
 _POPULARITY_OF_SOURCE, _POPULARITY, _SMOOTHING = 0.4, 0.2, 5.0
@@ -127,7 +124,7 @@ class ItemNeighbours(nn.Module):
             ``[n, n_items]``, or as many columns as ``items``.
         """
         places = self._places(items)
-        return self._scores(self._sums(self._recent(history), places), history, places)
+        return self._score(_without(self._sums(self._recent(history), places), history, places))
 
     def entries(self, history: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The scores of :meth:`of_histories` that are not 0: row, item and score, ``[n_entries]`` each."""
@@ -137,7 +134,7 @@ class ItemNeighbours(nn.Module):
         own = history + torch.arange(len(history), device=history.device).unsqueeze(1) * self.n_items
         new = ~torch.isin(key, own)
         key, sums = key[new], sums[new]
-        return key // self.n_items, key % self.n_items, torch.log1p(sums / self.level) * self.weight
+        return key // self.n_items, key % self.n_items, self._score(sums)
 
     def without_each(self, history: torch.Tensor, items: torch.Tensor, n: int) -> torch.Tensor:
         """Scores of some items after a history without each of its last n items in turn.
@@ -207,20 +204,19 @@ class ItemNeighbours(nn.Module):
         row, at = row - low, AROUND_BEFORE - begin
         source = slice(max(0, at + first_step - RECENT), at + last_step)
         back = torch.arange(first_step, last_step + 1, device=near.device).unsqueeze(1) + at - 1
-        back = back - torch.arange(source.start, source.stop, device=near.device)  # [n_steps, n_sources]
-        recency = self._kept["recency"][back.clamp(0, RECENT - 1)] * ((back >= 0) & (back < RECENT))
+        back = back - torch.arange(near.shape[1], device=near.device)  # [n_steps, width]: items taken since
+        recent = (back >= 0) & (back < self.longest)
+        recency = (self._kept["recency"][back.clamp(0, RECENT - 1)] * recent)[:, source]
         places, step = self._places(items), step - first_step
+        last = near[row] * recent[step]  # [n, width]
         if len(row) <= 2 * len(near):  # prefixes: few of the steps are wanted
-            column = at + first_step + step.unsqueeze(1) - 1 - torch.arange(RECENT, device=near.device)
-            sums = self._sums(near[row].gather(1, column.clamp(min=0)) * (column >= 0), places)
+            sums = self._sums(self._recent(last), places)
         else:
             sums = (recency @ self._rows(near[:, source], places))[row, step]
         own = (recency @ self._own(near, counted, source))[row, step]  # [n, width]
         # A little more than was added: in float32 something would be left of it.
         sums.scatter_add_(1, _at(near[row], places), own * -(1.0 + 1e-5))
-        since = at + first_step + step.unsqueeze(1) - 1 - torch.arange(near.shape[1], device=near.device)
-        last = near[row] * ((since >= 0) & (since < self.longest))
-        return self._scores(sums.clamp_(min=0.0), torch.cat([seen, last], dim=1), places)
+        return self._score(_without(sums.clamp_(min=0.0), torch.cat([seen, last], dim=1), places))
 
     def _own(self, near: torch.Tensor, counted: torch.Tensor, source: slice) -> torch.Tensor:
         """What rows have added to the nearness of their items to some of them, ``[batch_size, n_sources, width]``."""
@@ -244,10 +240,9 @@ class ItemNeighbours(nn.Module):
 
     # --- sums --------------------------------------------------------------------------------
 
-    def _scores(self, sums: torch.Tensor, seen: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
-        """Scores from sums; none of what was seen, and of padding."""
-        sums = sums.scatter_(1, _at(seen, places), 0.0) if places is None else _without(sums, seen, places)
-        return torch.log1p(sums.mul_(1.0 / self.level)).mul_(self.weight)
+    def _score(self, sums: torch.Tensor) -> torch.Tensor:
+        """``w log(1 + s / m)``; the sums are no longer needed."""
+        return sums.mul_(1.0 / self.level).log1p_().mul_(self.weight)
 
     @staticmethod
     def _recent(history: torch.Tensor) -> torch.Tensor:
@@ -344,9 +339,11 @@ def _at(items: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
     return items if places is None else places[items].clamp(min=0)
 
 
-def _without(sums: torch.Tensor, seen: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Sums with 0 for what was seen, where the first column may be an item like any other."""
-    column = places[seen]
+def _without(sums: torch.Tensor, seen: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
+    """Sums with 0 for what was seen, and for padding."""
+    if places is None:
+        return sums.scatter_(1, seen, 0.0)
+    column = places[seen]  # the first column may be an item like any other
     there = torch.nonzero((column >= 0) & (seen > 0), as_tuple=True)
     sums[there[0], column[there]] = 0.0
     if places[0] >= 0:
