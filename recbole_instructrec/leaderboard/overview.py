@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 #: Files whose part between the marks is written anew, and the words of its head.
 PAGES = {
     "README.md": [
-        "data set", "best other model", "{first}", "{second}", "minutes", "InstructRec: {first}", "{second}", "minutes",
-        "difference in {first}, 95 % interval",
+        "data set", "best reported by others: {first}", "best other model calculated", "{first}", "{second}", "minutes",
+        "InstructRec: {first}", "{second}", "minutes", "difference in {first}, 95 % interval",
     ],
     "README_CN.md": [
-        "数据集", "最好的其他模型", "{first}", "{second}", "训练分钟数", "InstructRec：{first}", "{second}",
-        "训练分钟数", "{first} 之差，95% 区间",
+        "数据集", "他人报告的最好 {first}", "最好的其他实测模型", "{first}", "{second}", "训练分钟数",
+        "InstructRec：{first}", "{second}", "训练分钟数", "{first} 之差，95% 区间",
     ],
 }  # fmt: skip
 
@@ -53,21 +53,24 @@ def overview(tables: Sequence[Table], head: Sequence[str]) -> str:
         own = own_row(table)
         if own is None:
             continue
-        lines.append([f"[{table.plan.title}](leaderboard/{table.plan.name}.md)", *_other(table), *_own(table, own)])
+        title = f"[{table.plan.title}](leaderboard/{table.plan.name}.md)"
+        lines.append([title, _reported(table), *_other(table), *_own(table, own)])
     names = {"first": metric_name(FIRST), "second": metric_name(_SECOND)}
     return markdown([name.format(**names) for name in head], lines)
 
 
-def _other(table: Table) -> list[str]:
-    """The best calculated model; where there is none, the best that others report."""
-    if table.baselines:
-        best = table.baselines[0]
-        return [best.name, with_sd(best.of(FIRST)), with_sd(best.of(_SECOND)), f"{best.minutes:.1f}"]
+def _reported(table: Table) -> str:
+    """The best figure that others report."""
     told = table.best_reported
-    if told is None:
+    return "-" if told is None else f"{number(told['metrics'][FIRST])} ({told['model']})"
+
+
+def _other(table: Table) -> list[str]:
+    """The best calculated model."""
+    if not table.baselines:
         return ["-"] * 4
-    figures = [number(told["metrics"][name]) if name in told["metrics"] else "-" for name in (FIRST, _SECOND)]
-    return [f"{told['model']} (reported)", *figures, "-"]
+    best = table.baselines[0]
+    return [best.name, with_sd(best.of(FIRST)), with_sd(best.of(_SECOND)), f"{best.minutes:.1f}"]
 
 
 def _own(table: Table, own: Row) -> list[str]:

@@ -102,16 +102,39 @@ def _pyplot() -> Any:
 
 
 def _accuracy_and_time(axes: Any, table: Any) -> None:
-    for number, row in enumerate(table.rows):
-        found, minutes = row.of(FIRST), max(0.01, row.minutes)
-        colour = "tab:red" if row.ours else "tab:blue"
-        axes.errorbar(minutes, found.mean, yerr=found.sd if found.n > 1 else None, fmt="o", color=colour, capsize=3)
-        label = f"{row.line.entry.name} ({row.row})" if row.ours else row.line.entry.name
-        place = (6, 4 if number % 2 == 0 else -10)
-        axes.annotate(label, (minutes, found.mean), xytext=place, textcoords="offset points", fontsize=8)
     axes.set(xscale="log", xlabel="minutes of training (log)", ylabel="test NDCG@10", title=table.plan.title)
     axes.grid(alpha=0.3)
-    axes.margins(x=0.15)  # room for the names
+    minutes = [max(0.01, row.minutes) for row in table.rows]
+    middle = (min(minutes) * max(minutes)) ** 0.5
+    for number, (row, spent) in enumerate(zip(table.rows, minutes, strict=True)):
+        found = row.of(FIRST)
+        colour = "tab:red" if row.ours else "tab:blue"
+        axes.errorbar(spent, found.mean, yerr=found.sd if found.n > 1 else None, fmt="o", color=colour, capsize=3)
+        label = f"{row.line.entry.name} ({row.row})" if row.ours else row.line.entry.name
+        side = 1 if spent <= middle else -1  # names stand towards the middle, where there is room
+        axes.annotate(
+            label,
+            (spent, found.mean),
+            xytext=(6 * side, 4 if number % 2 == 0 else -10),
+            textcoords="offset points",
+            horizontalalignment="left" if side > 0 else "right",
+            fontsize=8,
+        )
+    told = table.best_reported
+    if told is not None:
+        value = told["metrics"][FIRST]
+        axes.axhline(value, color="grey", linestyle="--", linewidth=1)
+        axes.annotate(
+            f"best reported: {told['model']}",
+            (0.5, value),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(0, 3),
+            textcoords="offset points",
+            horizontalalignment="center",
+            color="grey",
+            fontsize=8,
+        )
+    axes.margins(x=0.1, y=0.1)
 
 
 def _save(figure: Any, file: Path) -> Path:

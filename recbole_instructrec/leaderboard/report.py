@@ -115,8 +115,9 @@ class Table:
 
     @property
     def best_reported(self) -> Mapping[str, Any] | None:
-        """What others report of the best model, None where nothing is reported."""
-        return max(self.plan.reported, key=lambda told: told["metrics"].get(FIRST, 0.0), default=None)
+        """What others report of the best model, None where nobody reports NDCG@10."""
+        told = [told for told in self.plan.reported if FIRST in told["metrics"]]
+        return max(told, key=lambda told: told["metrics"][FIRST], default=None)
 
     def _differences(self) -> dict[tuple[str, str], dict[str, tuple[Difference, float]]]:
         """Of every row of ours against every other model: the difference and its corrected p."""
