@@ -99,7 +99,7 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     pages = write([tmp_path / "films.yaml"], store, tmp_path / "pages")
     text = readme.read_text()
     assert text.startswith("# Title\n") and text.endswith("\n\nMore.\n") and "of yesterday" not in text
-    assert "| [Films](leaderboard/films.md) |" in text and text.count("InstructRec") == 1
+    assert "| [Films](leaderboard/films.md) | .5000 (Another) |" in text and text.count("InstructRec") == 1
     front, page = (file.read_text() for file in pages[:2])
     assert "**InstructRec**, row `history`" in front and "Another, NDCG@10 .5000 (its paper)" in front
     assert "row `intent`" not in front, "rows that know the target are in a table of their own"
