@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from recbole_instructrec.leaderboard.markdown import FIRST, markdown, metric_name, number, signed, with_sd
 
 if TYPE_CHECKING:
-    from recbole_instructrec.leaderboard.report import Row, Table
+    from recbole_instructrec.leaderboard.table import Row, Table
 
 #: Files whose part between the marks is written anew, and the words of its head.
 PAGES = {

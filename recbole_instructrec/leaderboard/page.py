@@ -1,0 +1,196 @@
+"""The page of one table, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recbole_instructrec.leaderboard.agenda import options_of_trials
+from recbole_instructrec.leaderboard.markdown import FIRST, markdown, metric_name, number, p_value, signed, with_sd
+from recbole_instructrec.leaderboard.plan import Plan
+from recbole_instructrec.leaderboard.table import Row, Table
+
+#: Metrics of the front page.
+SHOWN = ("recall@10", FIRST, "mrr@10")
+
+_CITATION = """@software{recbole_instructrec,
+  title   = {recbole-instructrec: InstructRec for RecBole},
+  author  = {{recbole-instructrec contributors}},
+  version = {VERSION},
+  note    = {Table TABLE, commit COMMIT}
+}"""
+
+
+def page(table: Table) -> str:
+    """The page of one table, as Markdown."""
+    plan = table.plan
+    parts = [
+        f"# {plan.title}",
+        "Made by `instructrec leaderboard report` from `leaderboard/results/"
+        f"{plan.dataset}.jsonl`; not edited by hand. Terms: [docs/leaderboard.md](../docs/leaderboard.md).",
+    ]
+    if plan.note:
+        parts.append(plan.note)
+    if not table.rows:
+        return "\n\n".join([*parts, "No run has ended yet.", *_commands(table)]) + "\n"
+    counts = table.rows[0].records[0]["counts"]
+    parts.append(
+        f"{counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions; "
+        f"{counts['tests']:,} test targets. Leave-one-out in order of time, full ranking, seen items not masked: "
+        "RecBole's protocol for sequential models."
+    )
+    parts += ["## Calculated", _calculated(table)]
+    state = f"{table.left} runs are still to come." if table.left else "All runs of the plan are done."
+    parts.append(
+        f"Mean over seeds ± standard deviation. Every searched model gets {plan.n_trials} trials, chosen on "
+        "validation; the last two columns say how many trials and seeds stand behind a line now. " + state
+    )
+    parts += _differences(table)
+    if table.oracles:
+        parts += [
+            "## Told about the target",
+            "These rows are told an attribute of the target, or another user's request; they are comparable with no "
+            "line above.",
+            plain(table.oracles),
+        ]
+    if plan.reported:
+        parts += ["## Reported by others", _reported(plan)]
+    parts += ["## Time", f"![accuracy against training time]({plan.name}-time.png)", _time(table)]
+    parts += [f"![learning curves]({plan.name}-curves.png)"]
+    parts += _trials(table) + _commands(table) + _environment(table)
+    if table.failed:
+        parts += ["## Failed", *[f"- {r['entry']}, seed {r['seed']}: {r['error']}" for r in table.failed]]
+    return "\n\n".join(parts) + "\n"
+
+
+def plain(rows: Sequence[Row], table: Table | None = None) -> str:
+    """Rows with the metrics of the front page, as Markdown; of a table, what wins is bold."""
+    head = ["model", "sees", *map(metric_name, SHOWN), "seeds", "minutes of training"]
+    lines = []
+    for row in rows:
+        cells = [with_sd(row.of(metric)) if table is None else table.figure(row, metric) for metric in SHOWN]
+        lines.append([row.name, row.line.entry.sees, *cells, str(len(row.records)), f"{row.minutes:.1f}"])
+    return markdown(head, lines)
+
+
+def _calculated(table: Table) -> str:
+    metrics = list(table.rows[0].records[0]["rows"][table.rows[0].row])
+    head = ["model", "sees", *map(metric_name, metrics), "parameters", "trials", "seeds"]
+    lines = []
+    for row in table.rows:
+        trials = sum(run.id in table.records for run in row.line.trials)
+        cells = [table.figure(row, metric) for metric in metrics]
+        trial_text = row.line.entry.untuned or f"{trials} of {len(row.line.trials)}"
+        parameters = f"{row.records[0]['parameters']:,}"
+        seeds = f"{len(row.records)} of {len(row.line.entry.seeds)}"
+        lines.append([row.name, row.line.entry.sees, *cells, parameters, trial_text, seeds])
+    return markdown(head, lines)
+
+
+def _differences(table: Table) -> list[str]:
+    lines = []
+    for (name, row), against in table.differences.items():
+        for other, (gap, p) in against.items():
+            interval = f"{signed(gap.low)} to {signed(gap.high)}"
+            lines.append([f"{name}, row `{row}`", other, signed(gap.mean), interval, p_value(p)])
+    if not lines:
+        return []
+    return [
+        f"## Differences in {metric_name(FIRST)}",
+        markdown(["line", "less", "difference", "95 % interval", "p, corrected"], lines),
+        "Paired by user, each user's metric averaged over the seeds; interval by bootstrap over users, p by a "
+        "randomisation test (two-sided, 9,999 draws each), corrected for the number of comparisons of a line "
+        "(Benjamini and Hochberg).",
+    ]
+
+
+def _reported(plan: Plan) -> str:
+    metrics = list(dict.fromkeys(name for told in plan.reported for name in told["metrics"]))
+    lines = [
+        [
+            told["model"],
+            *(number(told["metrics"][name]) if name in told["metrics"] else "" for name in metrics),
+            told["source"],
+            str(told.get("note", "")),
+        ]
+        for told in plan.reported
+    ]
+    return markdown(["model", *map(metric_name, metrics), "source", "note"], lines)
+
+
+def _time(table: Table) -> str:
+    """Training time until each other model's best validation score, on the same machine."""
+    own = next((row for row in table.rows if row.ours), None)
+    lines = []
+    for row in table.rows:
+        record = row.records[0]
+        best = max(epoch["score"] for epoch in record["curve"])
+        theirs = _seconds_until(record, best)
+        cells = [row.name, f"{len(record['curve'])}", f"{record['train_seconds'] / max(1, record['epochs']):.1f}"]
+        cells += [number(best), f"{theirs:,.0f}"]
+        if own is not None and not row.ours:
+            mine = _seconds_until(own.records[0], best)
+            same = own.records[0]["processor"] == record["processor"]
+            cells.append("not reached" if mine is None else f"{mine:,.0f}" + ("" if same else " (another machine)"))
+        else:
+            cells.append("")
+        lines.append(cells)
+    head = ["model", "epochs", "s an epoch", f"best validation {metric_name(FIRST)}", "processor seconds until there"]
+    return markdown([*head, "InstructRec's until the same score"], lines)
+
+
+def _seconds_until(record: Mapping[str, Any], score: float) -> float | None:
+    """Processor seconds of training until a validation score."""
+    total = 0.0
+    for epoch in record["curve"]:
+        total += epoch["train_cpu_seconds"]
+        if epoch["score"] >= score:
+            return total
+    return None
+
+
+def _trials(table: Table) -> list[str]:
+    lines = []
+    for line in table.lines:
+        best = line.best(table.records)
+        for place, (run, options) in enumerate(zip(line.trials, options_of_trials(line.entry), strict=True)):
+            record = table.records.get(run.id)
+            if record is None or line.entry.untuned:
+                continue
+            said = ", ".join(f"{name} {value}" for name, value in options.items())
+            score = number(record["valid_score"]) if "valid_score" in record else "failed"
+            lines.append([line.entry.name, said, score, "chosen" if place == best else ""])
+    if not lines:
+        return []
+    return ["## Trials", markdown(["model", "options", f"validation {metric_name(FIRST)}", ""], lines)]
+
+
+def _commands(table: Table) -> list[str]:
+    """How to make each line again."""
+    plan = f"leaderboard/plans/{table.plan.name}.yaml"
+    lines = [f"instructrec leaderboard run {plan} --jobs=2        # the whole table"]
+    lines += [f'instructrec leaderboard run {plan} --models="{line.entry.name}"' for line in table.lines]
+    return ["## Commands", "```bash\n" + "\n".join(lines) + "\n```"]
+
+
+def _environment(table: Table) -> list[str]:
+    records = [record for row in table.rows for record in row.records]
+    kinds: dict[tuple[str, ...], int] = {}
+    for record in {record["id"]: record for record in records}.values():
+        versions = record["versions"]
+        where = record["accelerator"] or record["processor"]
+        libraries = ", ".join(f"{name} {versions[name]}" for name in ("recbole", "torch", "numpy", "pandas", "scipy"))
+        commit = f"{record['commit']}{' and changes' if record['dirty'] else ''}"
+        key = (where, f"{record['threads']} thread", f"Python {record['python']}, {libraries}", commit)
+        kinds[key] = kinds.get(key, 0) + 1
+    lines = [[*key, str(n)] for key, n in sorted(kinds.items())]
+    commits = sorted({str(record["commit"]) for record in records})
+    from recbole_instructrec.version import __version__
+
+    citation = _CITATION.replace("VERSION", __version__).replace("TABLE", table.plan.name)
+    return [
+        "## Environment",
+        markdown(["machine", "threads", "libraries", "commit", "runs"], lines),
+        "## Citation",
+        "```bibtex\n" + citation.replace("COMMIT", ", ".join(commits)) + "\n```",
+    ]

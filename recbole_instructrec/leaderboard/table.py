@@ -1,0 +1,165 @@
+"""What the store knows of a plan: lines with figures, and how far ours stand from the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recbole_instructrec.leaderboard.agenda import Agenda, Line
+from recbole_instructrec.leaderboard.markdown import FIRST, with_sd
+from recbole_instructrec.leaderboard.plan import Plan
+from recbole_instructrec.leaderboard.runs import Run
+from recbole_instructrec.leaderboard.statistics import (
+    Difference,
+    Summary,
+    comparable,
+    corrected,
+    difference,
+    of_users,
+    summary,
+)
+from recbole_instructrec.leaderboard.store import Store, of_runs
+
+#: Rows of InstructRec that know the target.
+ORACLES = ("intent", "shuffled")
+
+_OURS = "InstructRec"
+_LEVEL = 0.05
+
+
+@dataclass
+class Row:
+    """A line of a table with one evaluation row.
+
+    Attributes
+    ----------
+    line : Line
+        Of the plan.
+    row : str
+        Evaluation row.
+    records : list of mapping
+        Runs behind the figures, one a seed.
+    """
+
+    line: Line
+    row: str
+    records: list[Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """In the table."""
+        entry = self.line.entry
+        return f"**{entry.name}**, row `{self.row}`" if entry.model == _OURS else entry.name
+
+    @property
+    def ours(self) -> bool:
+        """Whether this is InstructRec."""
+        return self.line.entry.model == _OURS
+
+    @property
+    def minutes(self) -> float:
+        """Of training, the mean over seeds."""
+        return sum(record["train_seconds"] for record in self.records) / len(self.records) / 60
+
+    def of(self, metric: str) -> Summary:
+        """A metric over seeds."""
+        return summary(self.records, self.row, metric)
+
+
+class Table:
+    """Everything that is known of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan.
+    agenda : Agenda
+        Its runs.
+    store : Store
+        Results.
+    """
+
+    def __init__(self, plan: Plan, agenda: Agenda, store: Store) -> None:
+        self.plan = plan
+        self.records = of_runs(store.read(plan.dataset)[0], agenda.ids())
+        self.lines = agenda.lines
+        self.left, self.failed = agenda.left(self.records), agenda.failed(self.records)
+        rows = [
+            Row(line, row, records)
+            for line in agenda.lines
+            if (records := line.figures(self.records))
+            for row in records[0]["rows"]
+        ]
+        rows.sort(key=lambda row: -row.of(FIRST).mean)
+        self.rows = [row for row in rows if row.row.split("+")[0] not in ORACLES]
+        self.oracles = [row for row in rows if row.row.split("+")[0] in ORACLES]
+        self.differences = self._differences()
+
+    @property
+    def baselines(self) -> list[Row]:
+        """Rows of other models."""
+        return [row for row in self.rows if not row.ours]
+
+    @property
+    def best_reported(self) -> Mapping[str, Any] | None:
+        """What others report of the best model, None where nobody reports NDCG@10."""
+        told = [told for told in self.plan.reported if FIRST in told["metrics"]]
+        return max(told, key=lambda told: told["metrics"][FIRST], default=None)
+
+    def _differences(self) -> dict[tuple[str, str], dict[str, tuple[Difference, float]]]:
+        """Of every row of ours against every other model: the difference and its corrected p."""
+        found = {}
+        for own in (row for row in self.rows if row.ours):
+            users = of_users(own.records, own.row, FIRST)
+            against = [row for row in self.baselines if comparable(own.records, row.records)]
+            gaps = [difference(users, of_users(row.records, row.row, FIRST)) for row in against]
+            p = corrected([gap.p for gap in gaps])
+            found[own.line.entry.name, own.row] = {
+                row.line.entry.name: pair for row, pair in zip(against, zip(gaps, p, strict=True), strict=True)
+            }
+        return found
+
+    def wins(self, own: Row) -> bool:
+        """Whether one row of ours is better than every other model that was calculated, each interval above 0."""
+        against = self.differences.get((own.line.entry.name, own.row), {})
+        return (
+            bool(against)
+            and len(against) == len(self.baselines)
+            and all(gap.low > 0 and p < _LEVEL for gap, p in against.values())
+        )
+
+    def figure(self, row: Row, metric: str) -> str:
+        """A metric of a row; the first one of a row that wins is bold."""
+        text = with_sd(row.of(metric))
+        return f"**{text}**" if metric == FIRST and row.ours and self.wins(row) else text
+
+
+class RecordedAgenda(Agenda):
+    """The agenda of a plan as the store knows it: for a report no data set has to be at hand.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan.
+    store : Store
+        Results.
+    """
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan = plan
+        records = store.read(plan.dataset)[0]
+        of = {(r["entry"], json.dumps(r["options"], sort_keys=True), r["seed"]): r for r in records}
+        self.lines = []
+        for entry in plan.entries:
+            runs = [
+                [_recorded(of, plan, entry.name, entry.model, options, seed, entry.rows) for seed in entry.seeds]
+                for options in entry.trials
+            ]
+            self.lines.append(Line(entry, [line[0] for line in runs], [line[1:] for line in runs]))
+
+
+def _recorded(of: Mapping[Any, Any], plan: Plan, name: str, model: str, options: Any, seed: int, rows: Any) -> Any:
+    record = of.get((name, json.dumps(options, sort_keys=True), seed))
+    return Run(record["id"] if record else "", name, model, plan.dataset, options, seed, rows, "", {})
