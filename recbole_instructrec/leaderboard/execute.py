@@ -18,10 +18,12 @@ import torch
 
 from recbole_instructrec.environment import environment
 from recbole_instructrec.leaderboard.allocator import keep_freed_memory
+from recbole_instructrec.leaderboard.layers import use_fast_layers
 from recbole_instructrec.leaderboard.ranks import asked, packed, ranks_of
 from recbole_instructrec.leaderboard.resuming import Resumable
 from recbole_instructrec.leaderboard.runs import Run, config_of, effective, work_folder
 from recbole_instructrec.leaderboard.store import DONE, FAILED
+from recbole_instructrec.model.instructrec import InstructRec
 
 #: What is known of a run while it is under way: a file of this name in its folder.
 PROGRESS = "progress.json"
@@ -123,6 +125,8 @@ class _Execution:
         train, valid, test = data_preparation(config, dataset)
         init_seed(run.seed, config["reproducibility"])
         model = get_model(run.model)(config, train._dataset).to(config["device"])
+        if not isinstance(model, InstructRec):
+            use_fast_layers(model)
         trainer = get_trainer(config["MODEL_TYPE"], run.model)(config, model)
         state = Resumable(trainer, train, self.folder)
         self._begin(state.go_on())
