@@ -22,7 +22,7 @@ from tests.support import build_all, build_data, make_config, write_dataset
 N_ITEMS = 40
 
 
-def counts_of(*histories: list[int], parts: list[list[bool]] | None = None) -> np.ndarray:
+def counts_of(*histories: list[int], parts: list[list[bool]] | None = None, most: int = 1 << 26) -> np.ndarray:
     """Counts of some histories, of which all but the first items are targets."""
     item = np.concatenate([np.array(history) for history in histories])
     length = np.array([len(history) for history in histories])
@@ -31,7 +31,9 @@ def counts_of(*histories: list[int], parts: list[list[bool]] | None = None) -> n
     if parts is not None:
         target &= np.concatenate([np.array(part) for part in parts])
     known = target | (np.arange(len(item)) == start)
-    return transition_counts(item, start, target, known, N_ITEMS).toarray()
+    blocks = list(transition_counts(item, start, target, known, N_ITEMS, most))
+    assert len(blocks) > 1 or most > len(item)
+    return sparse.vstack(blocks).toarray()
 
 
 def plain(counts: Any, text: np.ndarray | None = None, taken: float = 10.0, **options: float) -> ItemNeighbours:
@@ -39,7 +41,7 @@ def plain(counts: Any, text: np.ndarray | None = None, taken: float = 10.0, **op
     settings = {"weight": 2.0, "text_share": 0.5, "decay": 0.7, **options}
     has_text = np.arange(N_ITEMS) > 0 if text is not None else np.zeros(N_ITEMS, dtype=bool)
     texts = np.zeros((N_ITEMS, 0)) if text is None else text
-    return ItemNeighbours(sparse.csr_matrix(counts), np.full(N_ITEMS, taken), texts, has_text, **settings)
+    return ItemNeighbours([sparse.csr_matrix(counts)], np.full(N_ITEMS, taken), texts, has_text, **settings)
 
 
 # --- counts ----------------------------------------------------------------------------------
@@ -62,6 +64,10 @@ def test_what_is_far_does_not_count_and_nothing_leads_to_itself():
     counts = counts_of([*range(1, SPAN + 3)], [5, 5, 6])
     assert counts[1, SPAN + 1] > 0 and counts[1, SPAN + 2] == 0
     assert not counts.diagonal().any() and counts[5, 6] == 1 + 1 + DECAY
+
+
+def test_counts_in_blocks_are_the_same():
+    assert np.array_equal(counts_of(*histories(), most=100), counts_of(*histories()))
 
 
 # --- scores ----------------------------------------------------------------------------------
@@ -295,7 +301,7 @@ def test_a_list_that_is_given_counts_with_its_own_target(tmp_path: Path):
         alias_of_item_id=["item_id_list"],
     )  # fmt: skip
     name = train._dataset.field2token_id["item_id"]
-    counts = train._dataset.transition_counts()
+    counts = sparse.vstack(list(train._dataset.transition_counts()), format="csr")
     assert counts[name["i2"], name["i3"]] == 1.0 and counts[name["i1"], name["i3"]] == DECAY
     assert counts[name["i1"], name["i2"]] == 0.0
     for batch in train:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -291,8 +292,8 @@ class InstructRecDataset(SequentialDataset):
         """How often each item is a training target, ``[n_items]``."""
         return np.bincount(self.history.item[self._is_target], minlength=self.item_num)
 
-    def transition_counts(self) -> sparse.csr_matrix:
-        """How often items were taken around each other in training, ``[n_items, n_items]``.
+    def transition_counts(self) -> Iterator[sparse.csr_matrix]:
+        """How often items were taken around each other in training, in blocks of rows.
 
         As :func:`~recbole_instructrec.data.transitions.transition_counts` has it.
         """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import sparse
 
@@ -14,13 +17,21 @@ SPAN = 20
 #: Last items of a history whose neighbours are looked at.
 RECENT = 20
 
+#: Pairs that are counted at a time, about 4 GiB of them.
+MOST_PAIRS = 1 << 26
+
 #: What the way back counts: from an item to one that was taken before it.
 BACK = 0.5
 
 
 def transition_counts(
-    item: np.ndarray, user_start: np.ndarray, is_target: np.ndarray, is_known: np.ndarray, n_items: int
-) -> sparse.csr_matrix:
+    item: np.ndarray,
+    user_start: np.ndarray,
+    is_target: np.ndarray,
+    is_known: np.ndarray,
+    n_items: int,
+    most: int = MOST_PAIRS,
+) -> Iterator[sparse.csr_matrix]:
     """Weighted counts of pairs of items, the later of which is a training target.
 
     Parameters
@@ -33,21 +44,45 @@ def transition_counts(
         What belongs to the training part: its targets and what nobody has as a target, ``[n_interactions]``.
     n_items : int
         With the padding item 0.
+    most : int
+        Pairs at a time, which bounds the memory; rows of a single item may have more.
 
-    Returns
-    -------
+    Yields
+    ------
     scipy.sparse.csr_matrix
-        Float64, ``[n_items, n_items]``: each time that the column's item was taken ``n`` steps after the row's counts
-        :data:`DECAY` to the power of ``n - 1``, each time that it was taken before it :data:`BACK` times that. Items
-        are not counted with themselves.
+        Rows of a float64 matrix, ``[n_items, n_items]`` together: each time that the column's item was taken ``n``
+        steps after the row's counts :data:`DECAY` to the power of ``n - 1``, each time that it was taken before it
+        :data:`BACK` times that. Items are not counted with themselves.
     """
+    pairs = list(_pairs(item, user_start, is_target, is_known))
+    of_item = np.zeros(n_items, dtype=np.int64)
+    for step, target in enumerate(pairs, start=1):
+        of_item += np.bincount(item[target - step], minlength=n_items) + np.bincount(item[target], minlength=n_items)
+    block = np.cumsum(of_item) // max(1, most)
+    edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), n_items]
+    for begin, end in itertools.pairwise(edges):
+        shape = (end - begin, n_items)
+        ahead, behind = sparse.csr_matrix(shape, dtype=np.float64), sparse.csr_matrix(shape, dtype=np.float64)
+        for step, target in enumerate(pairs, start=1):
+            earlier, later = item[target - step], item[target]
+            ahead = ahead + _rows(earlier, later, begin, shape, DECAY ** (step - 1))
+            behind = behind + _rows(later, earlier, begin, shape, DECAY ** (step - 1))
+        yield (ahead + BACK * behind).tocsr()
+
+
+def _pairs(
+    item: np.ndarray, user_start: np.ndarray, is_target: np.ndarray, is_known: np.ndarray
+) -> Iterator[np.ndarray]:
+    """For 1, 2, ... steps: positions of the targets that have another known item so many steps before them."""
     targets = np.flatnonzero(is_target)
-    total = sparse.csr_matrix((n_items, n_items), dtype=np.float64)
     for step in range(1, SPAN + 1):
         targets = targets[targets - step >= user_start[targets]]
         if not len(targets):
-            break
-        target = targets[is_known[targets - step] & (item[targets - step] != item[targets])]
-        weight = np.full(len(target), DECAY ** (step - 1))
-        total = total + sparse.csr_matrix((weight, (item[target - step], item[target])), shape=total.shape)
-    return (total + BACK * total.T).tocsr()
+            return
+        yield targets[is_known[targets - step] & (item[targets - step] != item[targets])]
+
+
+def _rows(row: np.ndarray, column: np.ndarray, begin: int, shape: tuple[int, int], weight: float) -> sparse.csr_matrix:
+    """A weight at each of those places that lie in some rows."""
+    there = (row >= begin) & (row < begin + shape[0])
+    return sparse.csr_matrix((np.full(int(there.sum()), weight), (row[there] - begin, column[there])), shape=shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,8 @@ class ItemNeighbours(nn.Module):
 
     Parameters
     ----------
-    counts : scipy.sparse.csr_matrix
-        ``[n_items, n_items]``.
+    counts : iterable of scipy.sparse.csr_matrix
+        Blocks of rows, ``[n_items, n_items]`` together.
     taken : ndarray
         How often each item was a training target, ``[n_items]``.
     texts : ndarray
@@ -65,7 +65,7 @@ class ItemNeighbours(nn.Module):
 
     def __init__(
         self,
-        counts: sparse.csr_matrix,
+        counts: Iterable[sparse.csr_matrix],
         taken: np.ndarray,
         texts: np.ndarray,
         has_text: np.ndarray,
@@ -75,12 +75,16 @@ class ItemNeighbours(nn.Module):
         longest: int = RECENT,
     ) -> None:
         super().__init__()
-        self.n_items, self.weight, self.longest = counts.shape[0], weight, min(longest, RECENT)
+        self.n_items, self.weight, self.longest = len(taken), weight, min(longest, RECENT)
         popularity = taken + _SMOOTHING
         of_source, of_item = popularity**-_POPULARITY_OF_SOURCE, popularity**-_POPULARITY
-        all_counts = (sparse.diags(of_source) @ counts @ sparse.diags(of_item)).tocsr()
-        near = _largest(all_counts, _MOST)
-        pairs = _keys(near) if near.nnz < all_counts.nnz else None
+        blocks, begin, n_counted = [], 0, 0
+        for block in counts:
+            sources = sparse.diags(of_source[begin : begin + block.shape[0]])
+            blocks.append(_largest((sources @ block @ sparse.diags(of_item)).tocsr(), _MOST))
+            begin, n_counted = begin + block.shape[0], n_counted + block.nnz
+        near = sparse.vstack(blocks, format="csr")
+        pairs = _keys(near) if near.nnz < n_counted else None
         if text_share and has_text.sum() > 1:
             alike = likeness(texts, has_text)
             near = (near + alike * (text_share * (near.sum() or 1.0) / alike.sum())).tocsr()
