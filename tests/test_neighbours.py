@@ -13,7 +13,7 @@ from scipy import sparse
 
 from recbole_instructrec.data.dataset import AROUND, AROUND_BEFORE, COUNTED, EARLIER
 from recbole_instructrec.data.transitions import BACK, DECAY, SPAN, transition_counts
-from recbole_instructrec.live.large import LargeCatalogue
+from recbole_instructrec.live.large import LargeCatalogue, best_of_many
 from recbole_instructrec.model import neighbours as module
 from recbole_instructrec.model.losses import all_scores
 from recbole_instructrec.model.neighbours import RECENT, ItemNeighbours, likeness
@@ -333,6 +333,17 @@ def test_a_large_catalogue_is_scored_alike(films: Path):
     torch.testing.assert_close(few[not_seen], exact[:, some][not_seen], rtol=1e-4, atol=1e-4)
     assert not torch.allclose(without, exact)
     torch.testing.assert_close(without.gather(1, seen), exact.gather(1, seen))  # the repeat score alone speaks of these
+
+
+@pytest.mark.parametrize("n", [10, 1_000, 10_007])
+def test_the_best_of_many_are_those_of_topk(n: int):
+    scores = torch.randn(n, generator=torch.Generator().manual_seed(0))
+    scores[: n // 2] = -torch.inf  # what no rule allows
+    for k in (1, 10, n):
+        values, places = best_of_many(scores, k)
+        assert torch.equal(values, scores.topk(k).values) and torch.equal(scores[places], values)
+        assert len(places.unique()) == k
+    assert torch.equal(best_of_many(torch.zeros(n), 3)[0], torch.zeros(3))
 
 
 def test_what_others_took_next_is_found_in_one_epoch(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -19,15 +20,15 @@ CANDIDATES = 1_000
 # Columns of a matrix that are read in one product: wider ones are slower than their parts on today's processors.
 _COLUMNS = 64
 
-# What an attribute that is hardly spoken of does to the scores is left to the exact scoring.
-_LEAST = 1e-3
+# Items whose best is looked at first when the best of all are sought.
+_GROUP = 64
 
 
 class LargeCatalogue:
     """Finds the items that are worth scoring.
 
-    What is read of each item for a request are its vector, that of its text, and the few attributes that are spoken of;
-    neighbours and named items are added exactly.
+    What is read of each item for a request are its vector, that of its text, and which attributes it has, among all
+    sets of attributes that occur; neighbours and named items are added exactly.
     In bfloat16, where the processor multiplies that, a score is off by less than a hundredth, so that what the pass
     leaves out stands far below the end of any list.
 
@@ -43,8 +44,10 @@ class LargeCatalogue:
         self._vectors: list[torch.Tensor] = []
         self._texts = _blocks(model.match.directions()) if model.match is not None else []
         if model.answers is not None:
-            self._has = model.answers.has.T.contiguous()  # [n_attributes, n_items]
-            self._log_count = model.answers.log_count.T.contiguous()
+            sets = np.packbits(model.answers.has.cpu().numpy() > 0, axis=1)
+            _, first, of_item = np.unique(sets, axis=0, return_index=True, return_inverse=True)
+            self._examples = torch.from_numpy(first).to(model.answers.has.device)  # an item of each set
+            self._set = torch.from_numpy(of_item.astype(np.int32).ravel()).to(model.answers.has.device)
 
     @staticmethod
     def possible(model: Any) -> bool:
@@ -75,7 +78,8 @@ class LargeCatalogue:
             if self._texts:
                 _add(scores, spoken, _product(model.match.queries(said.vectors), self._texts), lines)
             if model.answers is not None and said.intent is not None:
-                _add(scores, spoken, self._answers(*model.answers.weights(said.intent)), lines)
+                answers = model.answers(said.intent, self._examples)
+                _add(scores, spoken, torch.stack([answer.index_select(0, self._set) for answer in answers]), lines)
             if model.near is not None and any(said.mentions):
                 _add(scores, spoken, model.near(said.mentions, said.numbers.tolist()), lines)
         scores.add_(model.item_bias)
@@ -86,10 +90,35 @@ class LargeCatalogue:
             scores.scatter_(1, seen, scores.gather(1, seen) + model.repeat_score)
         return scores
 
-    def _answers(self, wish: torch.Tensor, purity: torch.Tensor) -> torch.Tensor:
-        """What the attributes that are spoken of do, ``[n, n_items]``."""
-        spoken = torch.nonzero((wish.abs().amax(0) > _LEAST) | (purity.abs().amax(0) > _LEAST)).flatten()
-        return wish[:, spoken] @ self._has[spoken] - purity[:, spoken] @ self._log_count[spoken]
+
+def best_of_many(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k best scores and their places, as ``topk`` gives them, from few of very many.
+
+    Parameters
+    ----------
+    scores : Tensor
+        ``[n]``.
+    k : int
+        At most n.
+
+    Returns
+    -------
+    tuple of Tensor
+        ``[k]`` each.
+
+    Notes
+    -----
+    Scores in groups: the k-th best of the groups' best is no better than the k-th best of all, so that all of the k
+    best are among those that reach it.
+    """
+    n_groups = len(scores) // _GROUP
+    if n_groups < 2 * k:
+        every = scores.topk(k)
+        return every.values, every.indices
+    least = scores[: n_groups * _GROUP].view(n_groups, _GROUP).amax(1).topk(k).values[-1]
+    reach = torch.nonzero(scores >= least).flatten()
+    best = scores[reach].topk(k)
+    return best.values, reach[best.indices]
 
 
 def _add(scores: torch.Tensor, rows: torch.Tensor, extra: torch.Tensor, lines: torch.Tensor) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from recbole_instructrec.data.dataset import CONTEXT
 from recbole_instructrec.live.diversity import CANDIDATES as DIVERSE_FROM
 from recbole_instructrec.live.diversity import diverse
-from recbole_instructrec.live.large import CANDIDATES, LARGE, LargeCatalogue
+from recbole_instructrec.live.large import CANDIDATES, LARGE, LargeCatalogue, best_of_many
 from recbole_instructrec.live.users import UserState
 from recbole_instructrec.model.instructions import Said
 from recbole_instructrec.model.losses import all_scores
@@ -184,8 +184,9 @@ class Ranker:
         lists = []
         for row, want in enumerate(wants):
             self._mask(every[row], want)
-            candidates = every[row].topk(min(len(every[row]) - 1, max(CANDIDATES, want.k * DIVERSE_FROM)))
-            items = candidates.indices[torch.isfinite(candidates.values)]
+            n_candidates = min(len(every[row]) - 1, max(CANDIDATES, want.k * DIVERSE_FROM))
+            values, items = best_of_many(every[row], n_candidates)
+            items = items[torch.isfinite(values)]
             spoken = said.line[row : row + 1]
             own = said.of_lines(spoken.clamp(max=0), spoken[spoken >= 0])
             of_context = None if context is None else context[row : row + 1]

@@ -266,14 +266,17 @@ class InstructRec(Hearing):
         """
         situation = self.forward(state, said, context)
         hidden = F.normalize(situation.float(), dim=-1) * self.log_scale.exp().clamp(max=100.0)
-        bias = self.item_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=self.item_bias.device), _NEVER)
+        if items is None:
+            bias = self.item_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=self.item_bias.device), _NEVER)
+        else:
+            bias = self.item_bias[items].masked_fill(items == 0, _NEVER)
         neighbours, history = self.neighbours, seen
         further = None
         if neighbours is not None:
             rows = torch.arange(len(seen), device=seen.device)
             further = Further(lambda rows, items: neighbours.of_histories(history[rows], items), rows, items)
         if items is not None:
-            directions, bias, seen = directions[items], bias[items], seen[:, :0]
+            directions, seen = directions[items], seen[:, :0]
         extra, line = hidden.new_zeros(0, len(bias)), said.line
         if said.vectors is not None:
             if self.match is not None:
