@@ -1,10 +1,11 @@
 """A running service under load: throughput with and without batching, lost events, and ``kill -9``.
 
 ``--drill=load``: ``--clients`` clients at once for ``--seconds``, each asking (new texts) and reacting in turn, against
-a service that answers in batches, then against one that answers one request at a time. ``--drill=kills``: ``--rounds``
-services are killed at random moments under load; after each, every acknowledged reaction must be in the store, that
-must open, and the version in use must be whole. ``--drill=forget``: a user of a service that has learned is forgotten,
-and every file of it (store, log, versions) is scanned for the name and words. ``--checkpoint`` is one of InstructRec.
+a service that answers in batches, and as long against one that answers one request at a time, in six parts by turns.
+``--drill=kills``: ``--rounds`` services are killed at random moments under load; after each, every acknowledged
+reaction must be in the store, that must open, and the version in use must be whole. ``--drill=forget``: a user of a
+service that has learned is forgotten, and every file of it (store, log, versions) is scanned for the name and words.
+``--checkpoint`` is one of InstructRec.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ import numpy as np
 
 from benchmarks.common import record, start, table
 from benchmarks.latency import new_texts
+
+#: Times that the load changes from one service to the other.
+_SLICES = 6
 
 
 class Service:
@@ -163,32 +167,43 @@ def talk(service: Service, n: int, texts: list[str], seconds: float) -> tuple[li
 
 
 def load(checkpoint: str, clients: int, seconds: int, threads: int, seed: int) -> None:
-    """Throughput in batches and one at a time; nothing may be lost or go wrong."""
+    """Throughput in batches and one at a time, in turn; nothing may be lost or go wrong."""
     from recbole_instructrec.live.store import FeedbackStore
 
     rows, found = [], {}
-    texts = new_texts(clients * max(60, 6 * seconds), 5, 25, np.random.default_rng(seed))
-    for name, batch in (("in batches", 32), ("one at a time", 1)):
-        with tempfile.TemporaryDirectory() as folder:
-            store = Path(folder) / "feedback.sqlite"
-            service = Service(checkpoint, store, batch, threads)
-            talkers, passed = talk(service, clients, texts, seconds)
-            for talker in talkers:
-                talker.join(60)
+    texts = new_texts(clients * max(60, 8 * seconds), 5, 25, np.random.default_rng(seed))
+    each = len(texts) // _SLICES
+    talked: dict[str, list[Client]] = {"in batches": [], "one at a time": []}
+    passed, kept = dict.fromkeys(talked, 0.0), {}
+    with tempfile.TemporaryDirectory() as folder:
+        stores = {name: Path(folder) / f"{name}.sqlite" for name in talked}
+        services = {
+            name: Service(checkpoint, stores[name], batch, threads) for name, batch in zip(talked, (32, 1), strict=True)
+        }
+        for part in range(_SLICES):  # in turn, so that a slower spell of the machine hits both
+            for name, service in services.items():
+                new = texts[each * part : each * (part + 1)]
+                talkers, spent = talk(service, clients, new, seconds / _SLICES)
+                for talker in talkers:
+                    talker.join(60)
+                talked[name] += talkers
+                passed[name] += spent
+        for name, service in services.items():
             service.stop()
-            kept = {event.id for event in FeedbackStore(store).events(reactions_only=True)}
+            kept[name] = {event.id for event in FeedbackStore(stores[name]).events(reactions_only=True)}
+    for name, talkers in talked.items():
         told = [number for talker in talkers for number in talker.acknowledged]
         asks = sum(talker.counts["ask"] for talker in talkers)
         waits = [wait for talker in talkers for wait in talker.waits]
         wrong = [fault for talker in talkers for fault in talker.wrong]
         found[name] = {
-            "answers a second": round(asks / passed, 1),
-            "requests a second": round(sum(sum(talker.counts.values()) for talker in talkers) / passed, 1),
+            "answers a second": round(asks / passed[name], 1),
+            "requests a second": round(sum(sum(talker.counts.values()) for talker in talkers) / passed[name], 1),
             "waited, median ms": round(1000 * float(np.median(waits))),
             "waited, 99 % ms": round(1000 * float(np.percentile(waits, 99))),
             "reactions acknowledged": len(told),
-            "of these in the store": len(kept & set(told)),
-            "in the store": len(kept),
+            "of these in the store": len(kept[name] & set(told)),
+            "in the store": len(kept[name]),
             "errors": len(wrong),
         }
         rows.append((name, *found[name].values()))

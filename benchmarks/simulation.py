@@ -177,7 +177,7 @@ def replay(trainings: Trainings, arm: str, learning: dict[str, Any]) -> dict[str
             now = pairs[begin : begin + _AT_A_TIME]
             sessions = [recommender.session(user) for user, _ in now]
             prepared = [(session, session.prepare("", 10, reasons=False)) for session in sessions]
-            answers, _ = recommender.answer(prepared)
+            answers = recommender.answer(prepared)
             for (_, item), answer, session in zip(now, answers, sessions, strict=True):
                 ids = [one.id for one in answer]
                 round_gains.append(1.0 / np.log2(2 + ids.index(item)) if item in ids else 0.0)

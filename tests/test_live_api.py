@@ -217,9 +217,9 @@ def test_simultaneous_requests_are_answered_together_each_to_its_own(recommender
     sizes: list[int] = []
     answer = recommender.answer
 
-    def counted(requests: Any, also: Any = ()) -> Any:
+    def counted(requests: Any) -> Any:
         sizes.append(len(requests))
-        return answer(requests, also)
+        return answer(requests)
 
     recommender.answer = counted  # type: ignore[method-assign]
     batcher = Batcher(recommender, 16)
@@ -237,6 +237,25 @@ def test_simultaneous_requests_are_answered_together_each_to_its_own(recommender
     assert reaction.result(30) in {event.id for event in recommender.store.events(reactions_only=True)}
     assert max(sizes) >= 7
     batcher.close()
+
+
+def test_a_reaction_waits_for_its_own_conversation_and_for_no_other(recommender: Recommender):
+    batcher = Batcher(recommender, 16)
+    one, other = recommender.session("u1"), recommender.session("u2")
+    with recommender.working:  # nothing is answered
+        first = batcher.ask(one, {"text": "a drama", "k": 3})
+        own = batcher.feedback(one, {"item": "i1", "event": "dislike", "rating": None})
+        second = batcher.ask(one, {"text": "a drama", "k": 30})
+        assert batcher.feedback(other, {"item": "i2", "event": "like", "rating": None}).result(30) == 1
+        assert not own.done() and not second.done()
+    assert first.result(30).event < own.result(30) < second.result(30).event
+    assert "i1" not in {item.id for item in second.result(30)}, "what was disliked before is not in the list"
+    late = batcher.ask(one, {"text": "a comedy", "k": 3})
+    batcher.close()
+    assert len(late.result(0)) == 3, "what has come is finished"
+    with pytest.raises(LiveError, match="stopping"):
+        batcher.ask(one, {"text": "a comedy"})
+    assert not batcher._last
 
 
 def test_a_batch_that_fails_does_not_stop_the_next(recommender: Recommender, monkeypatch: pytest.MonkeyPatch):

@@ -138,8 +138,7 @@ def test_requests_answered_together_are_answered_as_alone(recommender: Recommend
     alone = [recommender.session(user).ask(text, 6) for user, text in asked]
     sessions = [recommender.session(user) for user, _ in asked]
     prepared = [one.prepare(text, 6) for one, (_, text) in zip(sessions, asked, strict=True)]
-    together, numbers = recommender.answer(list(zip(sessions, prepared, strict=True)))
-    assert numbers == []
+    together = recommender.answer(list(zip(sessions, prepared, strict=True)))
     for one, other in zip(alone, together, strict=True):
         check_list(other, [(item.id, item.score) for item in one])
         assert [u["attribute"] for u in one.understood] == [u["attribute"] for u in other.understood]
@@ -269,7 +268,7 @@ def test_reasons_from_the_history_are_what_the_score_loses_without_each_item(
 def test_reasons_of_a_batch_are_those_of_each_alone(recommender: Recommender):
     alone = [recommender.session(user).ask("", 4) for user in ("u0", "nobody", "u4")]
     sessions = [recommender.session(user) for user in ("u0", "nobody", "u4")]
-    together, _ = recommender.answer([(one, one.prepare("", 4)) for one in sessions])
+    together = recommender.answer([(one, one.prepare("", 4)) for one in sessions])
     for one, other in zip(alone, together, strict=True):
         assert [item.reasons.sentence for item in one] == [item.reasons.sentence for item in other]
 
@@ -297,7 +296,7 @@ def test_what_is_taken_back_counts_for_one_request_of_a_batch_alone(recommender:
     without: list[list[str]] = [["Comedy"], [], ["Comedy"], []]
     texts = ["a comedy", "a comedy", "", "a war film"]
     prepared = [one.prepare(t, 4, without=w) for one, t, w in zip(sessions, texts, without, strict=True)]
-    answers, _ = recommender.answer(list(zip(sessions, prepared, strict=True)))
+    answers = recommender.answer(list(zip(sessions, prepared, strict=True)))
     assert [[u["attribute"] for u in one.understood] for one in answers] == [[], ["Comedy"], [], ["War"]]
     assert [len(item.reasons.words) > 0 for item in answers[1] if "Comedy" in item.attributes].count(False) == 0
 
@@ -858,7 +857,7 @@ def test_what_is_said_while_being_forgotten_is_answered_and_not_kept(recommender
     session = recommender.session("u1")
     asked, made = session.prepare("a very secret wish for a comedy", 3), session.reaction("i1", "like")
     assert recommender.forget("u1").traces == []
-    (answer,), numbers = recommender.answer([(session, asked)], [made])
+    (answer,), numbers = recommender.answer([(session, asked)]), recommender.store.append([made])
     assert len(answer) == 3 and answer.event == 0 and numbers == [0] and recommender.store.count() == 0
     with pytest.raises(LiveError, match="forgotten meanwhile"):
         session.reacted(made, 0)

@@ -12,7 +12,7 @@ from typing import Any
 
 from recbole_instructrec.live.catalogue import Catalogue
 from recbole_instructrec.live.errors import LiveError, StoreError
-from recbole_instructrec.live.events import Event, check_name
+from recbole_instructrec.live.events import check_name
 from recbole_instructrec.live.export import export
 from recbole_instructrec.live.learning import Learner, safe_parts
 from recbole_instructrec.live.loading import load
@@ -157,23 +157,20 @@ class Recommender:
         with self.working:
             self.explainer(self._ranker([want]), [want.text])
 
-    def answer(
-        self, requests: Sequence[tuple[Session, Asked]], also: Sequence[Event] = ()
-    ) -> tuple[list[Answer], list[int]]:
+    def answer(self, requests: Sequence[tuple[Session, Asked]]) -> list[Answer]:
         """Answer several prepared requests in one pass; each is stored before it is returned.
 
         Parameters
         ----------
         requests : sequence of tuple
             Sessions, each at most once, and what :meth:`Session.prepare` gave.
-        also : sequence of Event
-            Reactions that are stored in the same breath.
 
         Returns
         -------
-        tuple
-            The answers, and the numbers of the reactions in the store.
+        list of Answer
         """
+        if not requests:
+            return []
         with self.working:
             version = self.versions.sync()
             ranked = self._ranker([asked.want for _, asked in requests])
@@ -181,12 +178,11 @@ class Recommender:
             found = self.explainer([ranked[p] for p in explained], [requests[p][1].heard for p in explained])
         reasons = dict(zip(explained, found, strict=True))
         events = [s.asking(asked, one, version) for (s, asked), one in zip(requests, ranked, strict=True)]
-        numbers = self.store.append([*events, *also])
-        answers = [
+        numbers = self.store.append(events)
+        return [
             session.finish(asked, one, reasons.get(place, []), number, version)
-            for place, ((session, asked), one, number) in enumerate(zip(requests, ranked, numbers, strict=False))
+            for place, ((session, asked), one, number) in enumerate(zip(requests, ranked, numbers, strict=True))
         ]
-        return answers, numbers[len(events) :]
 
     # --- learning ----------------------------------------------------------------------------
 

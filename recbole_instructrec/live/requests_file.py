@@ -82,7 +82,7 @@ def _write(recommender: Recommender, lines: list[str], k: int, stream: TextIO, c
                 asked.append((number, session, session.prepare(**{"k": k, **request})))
             except ValueError as error:
                 told.setdefault(number, {"line": number})["error"] = str(error)
-        answers, _ = recommender.answer([(session, one) for _, session, one in asked])
+        answers = recommender.answer([(session, one) for _, session, one in asked])
         for (number, _, _), answer in zip(asked, answers, strict=True):
             told[number].update(answer.plain())
         for number, _ in part:

@@ -199,7 +199,7 @@ class Session:
             diversity=diversity,
             reasons=reasons,
         )
-        return self._recommender.answer([(self, asked)])[0][0]
+        return self._recommender.answer([(self, asked)])[0]
 
     def prepare(
         self,

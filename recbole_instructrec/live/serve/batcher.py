@@ -1,12 +1,13 @@
-"""Simultaneous requests in one forward pass and one transaction."""
+"""Simultaneous requests in one forward pass, simultaneous reactions in one transaction."""
 
 from __future__ import annotations
 
 import logging
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,14 +27,14 @@ class Stopping(LiveError):
 class _Job:
     session: Session
     call: Mapping[str, Any]
-    asks: bool
     result: Future[Any] = field(default_factory=Future)
 
 
 class Batcher:
     """Answers requests and stores reactions, as many at a time as have come meanwhile.
 
-    Nothing waits for a batch to fill: what has come while the last one was under way is the next.
+    Nothing waits for a batch to fill: what has come while the last one was under way is the next. Reactions do not
+    wait for answers of others. What one conversation says and does is taken in its order.
 
     Parameters
     ----------
@@ -44,81 +45,110 @@ class Batcher:
     """
 
     def __init__(self, recommender: Recommender, largest: int = 32) -> None:
-        self._recommender, self._largest, self._closed = recommender, largest, False
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
-        self._thread.start()
+        self._recommender = recommender
+        self._asks, self._reactions = _Lane("asks", self._answer, largest), _Lane("reactions", self._store, largest)
+        #: Of each conversation with something under way, the last of that.
+        self._last: dict[str, Future[Any]] = {}
+        self._changed, self._closed = threading.Condition(), False
 
     def ask(self, session: Session, call: Mapping[str, Any]) -> Future[Any]:
         """A request; the future gives the answer or the error."""
-        return self._put(_Job(session, call, True))
+        return self._put(self._asks, _Job(session, call))
 
     def feedback(self, session: Session, call: Mapping[str, Any]) -> Future[Any]:
         """A reaction; the future gives its number when it is on disk."""
-        return self._put(_Job(session, call, False))
+        return self._put(self._reactions, _Job(session, call))
 
     def close(self) -> None:
         """Finish what has come, then stop."""
-        self._closed = True
-        self._jobs.put(None)
-        self._thread.join(timeout=60)
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._last, timeout=60)
+        for lane in (self._asks, self._reactions):
+            lane.end()
 
-    def _put(self, job: _Job) -> Future[Any]:
-        if self._closed:
-            raise Stopping("the service is stopping. Ask again when it is back.")
-        self._jobs.put(job)
+    def _put(self, lane: _Lane, job: _Job) -> Future[Any]:
+        name = job.session.name
+        with self._changed:
+            if self._closed:
+                raise Stopping("the service is stopping. Ask again when it is back.")
+            before, self._last[name] = self._last.get(name), job.result
+        job.result.add_done_callback(lambda result: self._over(name, result))
+        if before is None:
+            lane.put(job)
+        else:
+            before.add_done_callback(lambda _: lane.put(job))
         return job.result
 
-    def _work(self) -> None:
-        later: list[_Job] = []
-        stop = False
-        while True:
-            jobs: list[_Job | None] = [*later] or [self._jobs.get()]
-            while len(jobs) < self._largest and not self._jobs.empty():
-                jobs.append(self._jobs.get())
-            stop = stop or None in jobs
-            batch, later, sessions = list[_Job](), list[_Job](), set[str]()
-            for job in filter(None, jobs):  # of one conversation one after the other
-                (later if job.session.name in sessions else batch).append(job)
-                sessions.add(job.session.name)
-            try:
-                self._answer(batch)
-            except Exception as error:  # the service goes on, whatever it was
-                logging.getLogger(__name__).exception("a batch failed")
-                for job in batch:
-                    if not job.result.done():
-                        job.result.set_exception(error)
-            if stop and not later and self._jobs.empty():
-                return
+    def _over(self, name: str, result: Future[Any]) -> None:
+        with self._changed:
+            if self._last.get(name) is result:
+                del self._last[name]
+                self._changed.notify_all()
 
     def _answer(self, batch: list[_Job]) -> None:
         asked: list[tuple[_Job, Asked]] = []
-        made: list[tuple[_Job, Event]] = []
         for job in batch:
-            if not job.result.set_running_or_notify_cancel():  # whoever asked has gone
-                continue
-            try:
-                if job.asks:
-                    asked.append((job, job.session.prepare(**job.call)))
-                else:
-                    made.append((job, job.session.reaction(**job.call)))
-            except Exception as error:  # of this request alone
-                if not isinstance(error, ValueError):
-                    logging.getLogger(__name__).exception("a request failed")
-                job.result.set_exception(error)
-        try:
-            answers, numbers = self._recommender.answer(
-                [(job.session, one) for job, one in asked], [event for _, event in made]
-            )
-        except ValueError as error:
-            for job, _ in [*asked, *made]:
-                job.result.set_exception(error)
-            return
-        for (job, event), number in zip(made, numbers, strict=True):
-            try:
-                job.session.reacted(event, number)
-                job.result.set_result(number)
-            except ValueError as error:
-                job.result.set_exception(error)
+            with _of_this_alone(job):
+                asked.append((job, job.session.prepare(**job.call)))
+        answers = self._recommender.answer([(job.session, one) for job, one in asked])
         for (job, _), answer in zip(asked, answers, strict=True):
             job.result.set_result(answer)
+
+    def _store(self, batch: list[_Job]) -> None:
+        made: list[tuple[_Job, Event]] = []
+        for job in batch:
+            with _of_this_alone(job):
+                made.append((job, job.session.reaction(**job.call)))
+        numbers = self._recommender.store.append([event for _, event in made])
+        for (job, event), number in zip(made, numbers, strict=True):
+            with _of_this_alone(job):
+                job.session.reacted(event, number)
+                job.result.set_result(number)
+
+
+class _Lane:
+    """A thread that works through jobs of one kind."""
+
+    def __init__(self, name: str, work: Callable[[list[_Job]], None], largest: int) -> None:
+        self._do, self._largest = work, largest
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, job: _Job) -> None:
+        self._jobs.put(job)
+
+    def end(self) -> None:
+        self._jobs.put(None)
+        self._thread.join(timeout=60)
+
+    def _work(self) -> None:
+        while True:
+            jobs = [self._jobs.get()]
+            while len(jobs) < self._largest and not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            batch = [
+                job for job in jobs if job and job.result.set_running_or_notify_cancel()
+            ]  # not those who have gone
+            try:
+                self._do(batch)
+            except Exception as error:  # the service goes on, whatever it was
+                if not isinstance(error, ValueError):
+                    logging.getLogger(__name__).exception("a batch failed")
+                for job in batch:
+                    if not job.result.done():
+                        job.result.set_exception(error)
+            if None in jobs:
+                return
+
+
+@contextmanager
+def _of_this_alone(job: _Job) -> Iterator[None]:
+    """An error of one request is no error of the others."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, ValueError):
+            logging.getLogger(__name__).exception("a request failed")
+        job.result.set_exception(error)

@@ -1,0 +1,45 @@
+"""Pieces that are worked on by several threads."""
+
+import threading
+
+import pytest
+import torch
+
+from recbole_instructrec.model.threads import in_threads
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_pieces_are_worked_on_at_once_and_come_in_order(two_threads: None):
+    both = threading.Barrier(2)
+
+    def work(piece: int) -> tuple[int, int]:
+        if piece < 2:
+            both.wait(30)  # passes only where two pieces are under way
+        return piece, torch.get_num_threads()
+
+    assert list(in_threads(work, range(5), torch.device("cpu"))) == [(piece, 1) for piece in range(5)]
+    assert torch.get_num_threads() == 2
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [2], "threads that begin later are not bound by those of the pool"
+
+
+def test_one_piece_and_one_thread_need_no_other(two_threads: None):
+    here = threading.get_ident()
+    assert list(in_threads(lambda _: threading.get_ident(), [0], torch.device("cpu"))) == [here]
+    torch.set_num_threads(1)
+    assert set(in_threads(lambda _: threading.get_ident(), range(3), torch.device("cpu"))) == {here}
+
+
+def test_an_error_of_a_piece_is_raised(two_threads: None):
+    with pytest.raises(ZeroDivisionError):
+        list(in_threads(lambda piece: 1 // piece, [1, 0, 2], torch.device("cpu")))
