@@ -17,6 +17,7 @@ from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.data.context import ContextError
 from recbole_instructrec.data.dataset import INSTRUCTION
 from recbole_instructrec.data.items import ItemFieldError
+from recbole_instructrec.main import run_recbole_main
 from recbole_instructrec.options import drop_long_lists
 from tests.support import SMALL, build_all, build_data, make_config, small_interactions, small_items, write_dataset
 
@@ -51,14 +52,21 @@ def small_options(data):
         (["--dataset=films", "--context_fields=['hour','mood']"], "'mood'"),
     ],
 )
-def test_command_line_errors_are_messages_not_traces(films, options, message):
+def test_command_line_errors_are_messages_not_traces(films, options, message, monkeypatch, capsys):
     small = small_options(films)
     if not any(option.startswith("--config_files") for option in options):
         options = [small, *options]
-    code, _, errors = command(*options)
-    assert code == 1
+    monkeypatch.setattr(sys, "argv", ["run_recbole.py", *options])
+    assert run_recbole_main() == 1
+    errors = capsys.readouterr().err
     said = errors[errors.rindex("error:") :]
     assert message in said and "Traceback" not in errors
+
+
+def test_a_shell_sees_a_message_and_no_trace(films):
+    code, _, errors = command(small_options(films), "--dataset=film")
+    assert code == 1
+    assert "Did you mean films?" in errors[errors.rindex("error:") :] and "Traceback" not in errors
 
 
 def test_missing_columns(films, tmp_path):
