@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ pytest.importorskip("httpx", reason="needs httpx")
 from fastapi.testclient import TestClient
 
 from recbole_instructrec.live.serve.app import create_app
-from recbole_instructrec.live.serve.batcher import Batcher
+from recbole_instructrec.live.serve.batcher import Batcher, _Job
 from recbole_instructrec.live.serve.guard import Limits
 from recbole_instructrec.live.serve.run import is_loopback, serve
 
@@ -256,6 +257,33 @@ def test_a_reaction_waits_for_its_own_conversation_and_for_no_other(recommender:
     with pytest.raises(LiveError, match="stopping"):
         batcher.ask(one, {"text": "a comedy"})
     assert not batcher._last
+
+
+def test_who_has_gone_changes_no_order_and_leaves_nobody_waiting(recommender: Recommender):
+    batcher = Batcher(recommender, 16)
+    one = recommender.session("u1")
+    with recommender.working:
+        first = batcher.ask(one, {"text": "a drama", "k": 3})
+        gone = batcher.ask(one, {"text": "a comedy", "k": 3})
+        own = batcher.feedback(one, {"item": "i1", "event": "dislike", "rating": None})
+        last = batcher.ask(one, {"text": "a drama", "k": 3})
+        assert gone.cancel()
+        time.sleep(0.2)
+        assert not own.done() and recommender.store.count() == 0
+    assert first.result(30).event < own.result(30) < last.result(30).event
+    with recommender.working:
+        first = batcher.ask(one, {"text": "a drama", "k": 3})
+        waits = batcher.ask(one, {"text": "a comedy", "k": 3})
+        assert batcher.ask(one, {"text": "a drama", "k": 3}).cancel()
+        closing = threading.Thread(target=batcher.close)
+        closing.start()
+        time.sleep(0.2)
+        assert closing.is_alive()
+    closing.join(60)
+    assert len(waits.result(0)) == 3 and not batcher._last
+    batcher._asks.put(late := _Job(one, {}))
+    with pytest.raises(LiveError, match="stopped"):
+        late.result.result(0)
 
 
 def test_a_batch_that_fails_does_not_stop_the_next(recommender: Recommender, monkeypatch: pytest.MonkeyPatch):

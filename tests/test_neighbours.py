@@ -344,6 +344,7 @@ def test_the_best_of_many_are_those_of_topk(n: int):
         assert torch.equal(values, scores.topk(k).values) and torch.equal(scores[places], values)
         assert len(places.unique()) == k
     assert torch.equal(best_of_many(torch.zeros(n), 3)[0], torch.zeros(3))
+    assert best_of_many(torch.full((n,), torch.nan), 3)[0].isnan().all()
 
 
 def test_what_others_took_next_is_found_in_one_epoch(tmp_path: Path):

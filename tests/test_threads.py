@@ -1,10 +1,12 @@
 """Pieces that are worked on by several threads."""
 
 import threading
+import time
 
 import pytest
 import torch
 
+from recbole_instructrec.model import threads
 from recbole_instructrec.model.threads import in_threads
 
 
@@ -38,6 +40,32 @@ def test_one_piece_and_one_thread_need_no_other(two_threads: None):
     assert list(in_threads(lambda _: threading.get_ident(), [0], torch.device("cpu"))) == [here]
     torch.set_num_threads(1)
     assert set(in_threads(lambda _: threading.get_ident(), range(3), torch.device("cpu"))) == {here}
+
+
+def test_whoever_begins_at_once_has_all_threads_and_work_does_not_run_far_ahead(two_threads: None):
+    threads._POOLS.clear()
+    found = []
+    begin = threading.Barrier(4)
+
+    def first() -> None:
+        torch.get_num_threads()
+        begin.wait(30)
+        list(in_threads(str, range(4), torch.device("cpu")))
+        found.append(torch.get_num_threads())
+
+    callers = [threading.Thread(target=first) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(30)
+    assert found == [2] * 4
+    done: list[int] = []
+    results = in_threads(done.append, range(100), torch.device("cpu"))
+    next(results)
+    time.sleep(0.2)
+    assert len(done) <= 5
+    results.close()
+    assert len(done) <= 5
 
 
 def test_an_error_of_a_piece_is_raised(two_threads: None):

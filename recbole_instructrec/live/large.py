@@ -20,6 +20,9 @@ CANDIDATES = 1_000
 # Columns of a matrix that are read in one product: wider ones are slower than their parts on today's processors.
 _COLUMNS = 64
 
+# What an attribute that is hardly spoken of does to the scores is left to the exact scoring.
+_LEAST = 1e-3
+
 # Items whose best is looked at first when the best of all are sought.
 _GROUP = 64
 
@@ -46,7 +49,9 @@ class LargeCatalogue:
         if model.answers is not None:
             sets = np.packbits(model.answers.has.cpu().numpy() > 0, axis=1)
             _, first, of_item = np.unique(sets, axis=0, return_index=True, return_inverse=True)
-            self._examples = torch.from_numpy(first).to(model.answers.has.device)  # an item of each set
+            examples = torch.from_numpy(first).to(model.answers.has.device)  # an item of each set
+            self._has = model.answers.has[examples].T.contiguous()  # [n_attributes, n_sets]
+            self._log_count = model.answers.log_count[examples].T.contiguous()
             self._set = torch.from_numpy(of_item.astype(np.int32).ravel()).to(model.answers.has.device)
 
     @staticmethod
@@ -78,7 +83,7 @@ class LargeCatalogue:
             if self._texts:
                 _add(scores, spoken, _product(model.match.queries(said.vectors), self._texts), lines)
             if model.answers is not None and said.intent is not None:
-                answers = model.answers(said.intent, self._examples)
+                answers = self._answers(*model.answers.weights(said.intent))
                 _add(scores, spoken, torch.stack([answer.index_select(0, self._set) for answer in answers]), lines)
             if model.near is not None and any(said.mentions):
                 _add(scores, spoken, model.near(said.mentions, said.numbers.tolist()), lines)
@@ -89,6 +94,11 @@ class LargeCatalogue:
         if model.repeat is not None and seen.shape[1]:
             scores.scatter_(1, seen, scores.gather(1, seen) + model.repeat_score)
         return scores
+
+    def _answers(self, wish: torch.Tensor, purity: torch.Tensor) -> torch.Tensor:
+        """What the attributes that are spoken of do, ``[n, n_sets]``."""
+        spoken = torch.nonzero((wish.abs().amax(0) > _LEAST) | (purity.abs().amax(0) > _LEAST)).flatten()
+        return wish[:, spoken] @ self._has[spoken] - purity[:, spoken] @ self._log_count[spoken]
 
 
 def best_of_many(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -117,6 +127,9 @@ def best_of_many(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tens
         return every.values, every.indices
     least = scores[: n_groups * _GROUP].view(n_groups, _GROUP).amax(1).topk(k).values[-1]
     reach = torch.nonzero(scores >= least).flatten()
+    if len(reach) < k:  # where some are not a number
+        every = scores.topk(k)
+        return every.values, every.indices
     best = scores[reach].topk(k)
     return best.values, reach[best.indices]
 

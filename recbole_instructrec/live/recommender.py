@@ -23,6 +23,7 @@ from recbole_instructrec.live.session import Answer, Asked, Session
 from recbole_instructrec.live.store import FeedbackStore
 from recbole_instructrec.live.users import Users, UserState
 from recbole_instructrec.live.versions import Versions
+from recbole_instructrec.model.threads import in_threads
 
 #: Ratings of feedback, unless told otherwise.
 RATING_SCALE = (1.0, 5.0)
@@ -153,6 +154,7 @@ class Recommender:
 
     def warm_up(self) -> None:
         """Load and compute what the first request would have to wait for; nothing is stored."""
+        list(in_threads(len, ["", ""], self.model.device))  # its threads are made before others look at their number
         want = Want(UserState([1] if len(self.catalogue) else []), "something to begin with")
         with self.working:
             self.explainer(self._ranker([want]), [want.text])

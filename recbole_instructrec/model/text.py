@@ -393,7 +393,7 @@ class TransformerEncoder:
         device = next(model.parameters()).device
 
         def through(part: list[int]) -> tuple[Any, torch.Tensor]:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):  # a thread of its own knows of neither
                 ids, mask = (tensor.to(device) for tensor in self.tokenize([texts[i] for i in part]))
                 out = model(input_ids=ids, attention_mask=mask, output_hidden_states=of_all_layers is not None)
             return out.last_hidden_state if of_all_layers is None else out.hidden_states, mask

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
+
+_POOLS: dict[int, ThreadPoolExecutor] = {}
+_MAKING = threading.Lock()
+
+
+def _after_fork() -> None:
+    """A child has none of the threads."""
+    global _MAKING
+    _MAKING = threading.Lock()
+    _POOLS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
@@ -38,12 +53,27 @@ def in_threads(work: Callable[[_Piece], _Result], pieces: Sequence[_Piece], devi
     if n == 1 or len(pieces) < 2 or device.type != "cpu":
         yield from map(work, pieces)
         return
-    ahead = _pool(n).map(work, pieces)
-    yield from ahead
+    pool, ahead = _pool(n), deque[Future[_Result]]()
+    try:
+        for piece in pieces:
+            ahead.append(pool.submit(work, piece))
+            if len(ahead) > 2 * n:  # what waits to be taken takes memory
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:  # an error, or Ctrl-C: what has not begun is not needed any more
+        for future in ahead:
+            future.cancel()
 
 
-@lru_cache(maxsize=1)
 def _pool(n: int) -> ThreadPoolExecutor:
+    with _MAKING:
+        if n not in _POOLS:
+            _POOLS[n] = _made(n)
+        return _POOLS[n]
+
+
+def _made(n: int) -> ThreadPoolExecutor:
     """Threads that torch computes with one core each."""
     started = threading.Barrier(n + 1)
 

@@ -28,6 +28,8 @@ class _Job:
     session: Session
     call: Mapping[str, Any]
     result: Future[Any] = field(default_factory=Future)
+    #: Done when the job is over, however it ended. Nobody else holds it, so that nobody can cancel it.
+    over: Future[None] = field(default_factory=Future)
 
 
 class Batcher:
@@ -48,7 +50,7 @@ class Batcher:
         self._recommender = recommender
         self._asks, self._reactions = _Lane("asks", self._answer, largest), _Lane("reactions", self._store, largest)
         #: Of each conversation with something under way, the last of that.
-        self._last: dict[str, Future[Any]] = {}
+        self._last: dict[str, Future[None]] = {}
         self._changed, self._closed = threading.Condition(), False
 
     def ask(self, session: Session, call: Mapping[str, Any]) -> Future[Any]:
@@ -72,17 +74,17 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise Stopping("the service is stopping. Ask again when it is back.")
-            before, self._last[name] = self._last.get(name), job.result
-        job.result.add_done_callback(lambda result: self._over(name, result))
+            before, self._last[name] = self._last.get(name), job.over
+        job.over.add_done_callback(lambda over: self._forget(name, over))
         if before is None:
             lane.put(job)
         else:
             before.add_done_callback(lambda _: lane.put(job))
         return job.result
 
-    def _over(self, name: str, result: Future[Any]) -> None:
+    def _forget(self, name: str, over: Future[None]) -> None:
         with self._changed:
-            if self._last.get(name) is result:
+            if self._last.get(name) is over:
                 del self._last[name]
                 self._changed.notify_all()
 
@@ -100,6 +102,8 @@ class Batcher:
         for job in batch:
             with _of_this_alone(job):
                 made.append((job, job.session.reaction(**job.call)))
+        if not made:
+            return
         numbers = self._recommender.store.append([event for _, event in made])
         for (job, event), number in zip(made, numbers, strict=True):
             with _of_this_alone(job):
@@ -112,15 +116,24 @@ class _Lane:
 
     def __init__(self, name: str, work: Callable[[list[_Job]], None], largest: int) -> None:
         self._do, self._largest = work, largest
+        self._lock, self._ended = threading.Lock(), False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def put(self, job: _Job) -> None:
-        self._jobs.put(job)
+        with self._lock:
+            if not self._ended:
+                self._jobs.put(job)
+                return
+        if job.result.set_running_or_notify_cancel():  # nobody is left hanging
+            job.result.set_exception(Stopping("the service has stopped. Ask again when it is back."))
+        job.over.set_result(None)
 
     def end(self) -> None:
-        self._jobs.put(None)
+        with self._lock:
+            self._ended = True
+            self._jobs.put(None)
         self._thread.join(timeout=60)
 
     def _work(self) -> None:
@@ -139,6 +152,8 @@ class _Lane:
                 for job in batch:
                     if not job.result.done():
                         job.result.set_exception(error)
+            for job in filter(None, jobs):
+                job.over.set_result(None)
             if None in jobs:
                 return
 
