@@ -8,7 +8,7 @@ from typing import Any
 from recbole_instructrec.leaderboard.agenda import options_of_trials
 from recbole_instructrec.leaderboard.markdown import FIRST, markdown, metric_name, number, p_value, signed, with_sd
 from recbole_instructrec.leaderboard.plan import Plan
-from recbole_instructrec.leaderboard.table import Row, Table
+from recbole_instructrec.leaderboard.table import Row, Table, epoch_seconds
 
 #: Metrics of the front page.
 SHOWN = ("recall@10", FIRST, "mrr@10")
@@ -126,7 +126,8 @@ def _time(table: Table) -> str:
         record = row.records[0]
         best = max(epoch["score"] for epoch in record["curve"])
         theirs = _seconds_until(record, best)
-        cells = [row.name, f"{len(record['curve'])}", f"{record['train_seconds'] / max(1, record['epochs']):.1f}"]
+        spent = epoch_seconds(record)
+        cells = [row.name, f"{len(spent)}", f"{sum(spent) / max(1, len(spent)):.1f}"]
         cells += [number(best), f"{theirs:,.0f}"]
         if own is not None and not row.ours:
             mine = _seconds_until(own.records[0], best)
@@ -135,15 +136,21 @@ def _time(table: Table) -> str:
         else:
             cells.append("")
         lines.append(cells)
-    head = ["model", "epochs", "s an epoch", f"best validation {metric_name(FIRST)}", "processor seconds until there"]
+    head = [
+        "model",
+        "epochs",
+        "processor s an epoch",
+        f"best validation {metric_name(FIRST)}",
+        "processor seconds until there",
+    ]
     return markdown([*head, "InstructRec's until the same score"], lines)
 
 
 def _seconds_until(record: Mapping[str, Any], score: float) -> float | None:
-    """Processor seconds of training until a validation score."""
+    """Seconds of training until a validation score."""
     total = 0.0
-    for epoch in record["curve"]:
-        total += epoch["train_cpu_seconds"]
+    for epoch, spent in zip(record["curve"], epoch_seconds(record), strict=True):
+        total += spent
         if epoch["score"] >= score:
             return total
     return None

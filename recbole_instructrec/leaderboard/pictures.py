@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_instructrec.leaderboard.markdown import FIRST
+from recbole_instructrec.leaderboard.table import epoch_seconds
 
 
 def draw(table: Any, folder: Path) -> list[Path]:
@@ -42,8 +43,8 @@ def draw(table: Any, folder: Path) -> list[Path]:
             continue
         drawn.add(row.line.entry.name)
         total, x, y = 0.0, [], []
-        for epoch in row.records[0]["curve"]:
-            total += epoch["train_seconds"] / 60
+        for epoch, spent in zip(row.records[0]["curve"], epoch_seconds(row.records[0]), strict=True):
+            total += spent / 60
             x.append(total)
             y.append(epoch["score"])
         axes.plot(x, y, marker="." if len(x) < 4 else None, label=row.line.entry.name, linewidth=2 if row.ours else 1)
