@@ -233,9 +233,7 @@ def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
             clients = [Client(service, 8 * number + n, texts[50 * n : 50 * n + 50], stop) for n in range(8)]
             for client in clients:
                 client.start()
-            time.sleep(
-                rng.uniform(0.3, 12.0)
-            )  # learning takes some seconds: some are killed while they write a version
+            time.sleep(rng.uniform(0.3, 12.0))  # learning takes some seconds: some die while they write a version
             stop.set()
             service.kill()
             for client in clients:

@@ -12,7 +12,7 @@ from recbole.utils import get_model
 from scipy import sparse
 
 from recbole_instructrec.data.dataset import AROUND, AROUND_BEFORE, COUNTED, EARLIER
-from recbole_instructrec.data.transitions import BACK, DECAY, SPAN, transition_counts
+from recbole_instructrec.data.transitions import BACK, DECAY, MOST_PAIRS, SPAN, transition_counts
 from recbole_instructrec.live.large import LargeCatalogue, best_of_many
 from recbole_instructrec.model import neighbours as module
 from recbole_instructrec.model.losses import all_scores
@@ -22,7 +22,7 @@ from tests.support import build_all, build_data, make_config, write_dataset
 N_ITEMS = 40
 
 
-def counts_of(*histories: list[int], parts: list[list[bool]] | None = None, most: int = 1 << 26) -> np.ndarray:
+def counts_of(*histories: list[int], parts: list[list[bool]] | None = None, most: int = MOST_PAIRS) -> np.ndarray:
     """Counts of some histories, of which all but the first items are targets."""
     item = np.concatenate([np.array(history) for history in histories])
     length = np.array([len(history) for history in histories])

@@ -45,7 +45,7 @@ def transition_counts(
     n_items : int
         With the padding item 0.
     most : int
-        Pairs at a time, which bounds the memory; rows of a single item may have more.
+        Pairs at a time, at least 1, which bounds the memory; rows of a single item may have more.
 
     Yields
     ------
@@ -54,16 +54,13 @@ def transition_counts(
         steps after the row's counts :data:`DECAY` to the power of ``n - 1``, each time that it was taken before it
         :data:`BACK` times that. Items are not counted with themselves.
     """
-    counted = (item, user_start, is_target, is_known)
-    of_item = np.zeros(n_items, dtype=np.int64)
-    for step, target in enumerate(_pairs(*counted), start=1):
-        of_item += np.bincount(item[target - step], minlength=n_items) + np.bincount(item[target], minlength=n_items)
-    block = np.cumsum(of_item) // max(1, most)
+    # An interaction is in at most SPAN pairs with what came before it, and in as many with what came after it.
+    block = np.cumsum(2 * SPAN * np.bincount(item, minlength=n_items)) // most
     edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), n_items]
     for begin, end in itertools.pairwise(edges):
         shape = (end - begin, n_items)
         ahead, behind = sparse.csr_matrix(shape, dtype=np.float64), sparse.csr_matrix(shape, dtype=np.float64)
-        for step, target in enumerate(_pairs(*counted), start=1):
+        for step, target in enumerate(_pairs(item, user_start, is_target, is_known), start=1):
             earlier, later = item[target - step], item[target]
             ahead = ahead + _rows(earlier, later, begin, shape, DECAY ** (step - 1))
             behind = behind + _rows(later, earlier, begin, shape, DECAY ** (step - 1))

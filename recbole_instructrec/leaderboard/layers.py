@@ -20,7 +20,7 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Drop; as torch does where the tensor is not a float32 one on a CPU."""
+        """Drop; as torch does in place, and where the tensor is not a float32 one on a CPU."""
         if not self.training or input.device.type != "cpu" or input.dtype != torch.float32 or self.inplace:
             return super().forward(input)
         dropped = round(self.p * _VALUES)
@@ -44,7 +44,7 @@ def use_fast_layers(model: nn.Module) -> None:
     """
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Dropout and not child.inplace:
-                setattr(module, name, Dropout(child.p))
+            if type(child) is nn.Dropout:
+                setattr(module, name, Dropout(child.p, child.inplace))
         if isinstance(module, FeedForward) and module.intermediate_act_fn == module.gelu:
             module.intermediate_act_fn = F.gelu

@@ -56,6 +56,7 @@ def page(table: Table) -> str:
     if plan.reported:
         parts += ["## Reported by others", _reported(plan)]
     parts += ["## Time", f"![accuracy against training time]({plan.name}-time.png)", _time(table)]
+    parts += ["Minutes and seconds are the processor's, which other work does not lengthen; accelerators' the clock's."]
     parts += [f"![learning curves]({plan.name}-curves.png)"]
     parts += _trials(table) + _commands(table) + _environment(table)
     if table.failed:
@@ -136,13 +137,7 @@ def _time(table: Table) -> str:
         else:
             cells.append("")
         lines.append(cells)
-    head = [
-        "model",
-        "epochs",
-        "processor s an epoch",
-        f"best validation {metric_name(FIRST)}",
-        "processor seconds until there",
-    ]
+    head = ["model", "epochs", "s an epoch", f"best validation {metric_name(FIRST)}", "seconds until there"]
     return markdown([*head, "InstructRec's until the same score"], lines)
 
 

@@ -47,12 +47,13 @@ class LargeCatalogue:
         self._vectors: list[torch.Tensor] = []
         self._texts = _blocks(model.match.directions()) if model.match is not None else []
         if model.answers is not None:
-            sets = np.packbits(model.answers.has.cpu().numpy() > 0, axis=1)
+            has = model.answers.has
+            sets = np.packbits(has.cpu().numpy() > 0, axis=1)
             _, first, of_item = np.unique(sets, axis=0, return_index=True, return_inverse=True)
-            examples = torch.from_numpy(first).to(model.answers.has.device)  # an item of each set
-            self._has = model.answers.has[examples].T.contiguous()  # [n_attributes, n_sets]
+            examples = torch.from_numpy(first).to(has.device)  # an item of each set
+            self._has = has[examples].T.contiguous()  # [n_attributes, n_sets]
             self._log_count = model.answers.log_count[examples].T.contiguous()
-            self._set = torch.from_numpy(of_item.astype(np.int32).ravel()).to(model.answers.has.device)
+            self._set = torch.from_numpy(of_item.astype(np.int32).ravel()).to(has.device)
 
     @staticmethod
     def possible(model: Any) -> bool:
@@ -122,16 +123,14 @@ def best_of_many(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tens
     best are among those that reach it.
     """
     n_groups = len(scores) // _GROUP
-    if n_groups < 2 * k:
-        every = scores.topk(k)
-        return every.values, every.indices
-    least = scores[: n_groups * _GROUP].view(n_groups, _GROUP).amax(1).topk(k).values[-1]
-    reach = torch.nonzero(scores >= least).flatten()
-    if len(reach) < k:  # where some are not a number
-        every = scores.topk(k)
-        return every.values, every.indices
-    best = scores[reach].topk(k)
-    return best.values, reach[best.indices]
+    if n_groups >= 2 * k:
+        least = scores[: n_groups * _GROUP].view(n_groups, _GROUP).amax(1).topk(k).values[-1]
+        reach = torch.nonzero(scores >= least).flatten()
+        if len(reach) >= k:  # fewer where some are not a number
+            best = scores[reach].topk(k)
+            return best.values, reach[best.indices]
+    every = scores.topk(k)
+    return every.values, every.indices
 
 
 def _add(scores: torch.Tensor, rows: torch.Tensor, extra: torch.Tensor, lines: torch.Tensor) -> None:

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -77,7 +77,7 @@ def _made(n: int) -> ThreadPoolExecutor:
     """Threads that torch computes with one core each."""
     started = threading.Barrier(n + 1)
 
-    def begin(*_: Any) -> None:
+    def begin() -> None:
         torch.get_num_threads()  # a thread's first look takes the number over from the process
         torch.set_num_threads(1)  # threads begun later would take this over, so it is set back below
         started.wait()

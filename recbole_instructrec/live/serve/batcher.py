@@ -141,9 +141,8 @@ class _Lane:
             jobs = [self._jobs.get()]
             while len(jobs) < self._largest and not self._jobs.empty():
                 jobs.append(self._jobs.get())
-            batch = [
-                job for job in jobs if job and job.result.set_running_or_notify_cancel()
-            ]  # not those who have gone
+            # Not of those who have gone.
+            batch = [job for job in jobs if job and job.result.set_running_or_notify_cancel()]
             try:
                 self._do(batch)
             except Exception as error:  # the service goes on, whatever it was
