@@ -22,6 +22,7 @@ from recbole_instructrec.leaderboard.layers import use_fast_layers
 from recbole_instructrec.leaderboard.ranks import asked, packed, ranks_of
 from recbole_instructrec.leaderboard.resuming import Resumable
 from recbole_instructrec.leaderboard.runs import Run, config_of, effective, work_folder
+from recbole_instructrec.leaderboard.sequences import leave_out_padding
 from recbole_instructrec.leaderboard.store import DONE, FAILED
 from recbole_instructrec.model.instructrec import InstructRec
 
@@ -127,6 +128,7 @@ class _Execution:
         model = get_model(run.model)(config, train._dataset).to(config["device"])
         if not isinstance(model, InstructRec):
             use_fast_layers(model)
+            leave_out_padding(model)
         trainer = get_trainer(config["MODEL_TYPE"], run.model)(config, model)
         state = Resumable(trainer, train, self.folder)
         self._begin(state.go_on())
