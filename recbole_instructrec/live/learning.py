@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from recbole_instructrec.live.recommender import Recommender
 
 _K = 10
+# One or two reactions say nothing about a version.
+_FEWEST_HELD = 5
 
 
 def safe_parts(model: Any) -> list[str]:
@@ -72,7 +74,8 @@ class Learner:
         A version is rolled back when NDCG@10 of held-out feedback or of the data set's validation rows falls by more
         than this share.
     held_out : float
-        Share of the new feedback, the newest of it, that the guard keeps to itself.
+        Share of the new feedback, the newest of it, that the guard keeps to itself; five reactions at least, or half
+        of all.
     fewest : int
         With less new feedback than this nothing is done.
     progress : callable, optional
@@ -181,7 +184,7 @@ class Learner:
 
     def _make(self, parent: int, model: Any, examples: list[Example]) -> dict[str, Any]:
         recommender = self._recommender
-        n_held = min(max(1, round(self._held_out * len(examples))), len(examples) - 1)
+        n_held = min(max(_FEWEST_HELD, round(self._held_out * len(examples))), len(examples) // 2)
         new, held = examples[:-n_held], examples[-n_held:]
         before = self._measure(model, held)
         self._train(model, new)
