@@ -298,45 +298,58 @@ def test_a_version_that_cannot_be_written_leaves_the_one_in_use(
 
 @pytest.mark.parametrize("rate", [30.0, 1e30])
 def test_the_guard_undoes_what_harms(recommender: Recommender, rate: float):
-    feed(recommender, 60)
+    def take(item: str, users: str, n: int) -> None:
+        recommender.store.append([Event(users.format(user), "s", "like", item) for user in range(n)])
+
+    take("i6", "v{}", 60)
+    assert recommender.learn(learning_rate=1.0, passes=10, **KEEP)["version"] == 1
+    take("i5", "w{}", 54)  # to learn from
+    take("i6", "x{}", 6)  # kept out, and what version 1 knows
     before, shown = weights(recommender), lists(recommender)
     result = recommender.learn(learning_rate=rate, passes=10)
-    assert not result["kept"] and result["version"] == 0 and result["note"].startswith("Rolled back: ")
-    assert min(result["after"][name] - result["before"][name] for name in result["before"]) < 0
+    assert not result["kept"] and result["version"] == 1 and result["note"].startswith("Rolled back: ")
+    if rate == 30.0:
+        assert result["after"]["feedback"] < 0.7 < 0.9 < result["before"]["feedback"]
     assert same(weights(recommender), before) and lists(recommender) == shown
-    assert recommender.store.current == 0 and not recommender.versions.files()
-    record = recommender.versions.every()[1]
+    assert recommender.store.current == 1 and len(recommender.versions.files()) == 1
+    record = recommender.versions.every()[2]
     assert record["status"] == "rolled back" and record["about"]["after"] == result["after"]
-    with pytest.raises(NotFound, match="there is no version 1 that was kept"):
-        recommender.versions.use(1)
+    with pytest.raises(NotFound, match="there is no version 2 that was kept"):
+        recommender.versions.use(2)
     assert recommender.learn(**KEEP)["examples"] == result["examples"], "the feedback is still there to learn from"
 
 
 @pytest.mark.parametrize(
     ("after", "fell"),
     [
-        ({"feedback": 0.5, "validation": 0.5}, []),
-        ({"feedback": 0.491, "validation": 0.491}, []),
-        ({"feedback": 0.9, "validation": 0.489}, ["validation"]),
-        ({"feedback": 0.489, "validation": 0.9}, ["feedback"]),
-        ({"feedback": 0.0, "validation": 0.0}, ["feedback", "validation"]),
+        ({"feedback": [0.5] * 4, "validation": [0.5] * 4}, []),
+        ({"feedback": [0.491] * 4, "validation": [0.491] * 4}, []),
+        ({"feedback": [0.9] * 4, "validation": [0.489] * 4}, ["validation"]),
+        ({"feedback": [0.489] * 4, "validation": [0.9] * 4}, ["feedback"]),
+        ({"feedback": [0.0] * 4, "validation": [0.0] * 4}, ["feedback", "validation"]),
+        # .475 on average with a standard error of .048: as likely chance as not
+        ({"feedback": [0.35, 0.5, 0.6, 0.45], "validation": [0.35, 0.45, 0.6, 0.4]}, []),
+        ({"feedback": [0.35, 0.4, 0.5, 0.45], "validation": [0.5] * 4}, ["feedback"]),
+        ({"feedback": [0.4], "validation": [0.5] * 4}, ["feedback"]),
     ],
 )
 def test_the_guard_looks_at_both_figures(
-    recommender: Recommender, monkeypatch: pytest.MonkeyPatch, after: dict[str, float], fell: list[str]
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch, after: dict[str, list[float]], fell: list[str]
 ):
     feed(recommender)
-    figures = iter([{"feedback": 0.5, "validation": 0.5}, after])
+    gains = {name: np.array(values) for name, values in after.items()}
+    figures = iter([{name: np.full(len(one), 0.5) for name, one in gains.items()}, gains])
     monkeypatch.setattr(Learner, "_measure", lambda *arguments: next(figures))
     result = recommender.learn()
-    assert result["kept"] is not bool(fell) and (result["before"]["feedback"], result["after"]) == (0.5, after)
+    assert result["kept"] is not bool(fell) and result["before"] == {"feedback": 0.5, "validation": 0.5}
+    assert result["after"] == pytest.approx({name: one.mean() for name, one in gains.items()})
     if fell:
         assert result["note"] == f"Rolled back: {' and '.join(fell)} fell by more than 2%."
 
 
 def test_weights_that_are_no_numbers_are_never_kept(recommender: Recommender, monkeypatch: pytest.MonkeyPatch):
     feed(recommender)
-    monkeypatch.setattr(Learner, "_measure", lambda *arguments: {"feedback": 0.0, "validation": 0.0})
+    monkeypatch.setattr(Learner, "_measure", lambda *arguments: {"feedback": np.zeros(2), "validation": np.zeros(2)})
     before = weights(recommender)
     result = recommender.learn(learning_rate=1e30, passes=5, bound=1e9)
     assert not result["kept"] and "out of all bounds" in result["note"] and same(weights(recommender), before)
@@ -376,7 +389,7 @@ def test_the_figures_are_ndcg_of_feedback_and_of_validation_rows(recommender: Re
     valid = recommender.parts[1]
     batches = [valid[np.array([row])] for row in range(len(valid))]
     validation = np.mean([gain(model.full_sort_predict(batch)[0], int(batch["item_id"])) for batch in batches])
-    found = Learner(recommender)._measure(model, held)
+    found = {name: one.mean() for name, one in Learner(recommender)._measure(model, held).items()}
     assert found == {"feedback": pytest.approx(feedback), "validation": pytest.approx(validation)}
     assert len(valid) == 30 and 0 < feedback < 1 and 0 < validation < 1
 

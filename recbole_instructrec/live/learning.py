@@ -72,7 +72,7 @@ class Learner:
         Weight of the loss of the old data against that of the new.
     bound : float
         A version is rolled back when NDCG@10 of held-out feedback or of the data set's validation rows falls by more
-        than this share.
+        than this share, and by more than the standard error of the differences by row.
     held_out : float
         Share of the new feedback, the newest of it, that the guard keeps to itself; five reactions at least, or half
         of all.
@@ -186,10 +186,11 @@ class Learner:
         recommender = self._recommender
         n_held = min(max(_FEWEST_HELD, round(self._held_out * len(examples))), len(examples) // 2)
         new, held = examples[:-n_held], examples[-n_held:]
-        before = self._measure(model, held)
+        gains = self._measure(model, held)
         self._train(model, new)
-        after = self._measure(model, held)
-        fell = [name for name in before if after[name] < before[name] * (1.0 - self._bound)]
+        gained = self._measure(model, held)
+        fell = [name for name in gains if self._fell(gains[name], gained[name])]
+        before, after = ({name: float(one.mean()) for name, one in each.items()} for each in (gains, gained))
         about = {
             "before": before,
             "after": after,
@@ -316,8 +317,8 @@ class Learner:
     # --- the guard ---------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _measure(self, model: Any, held: Sequence[Example]) -> dict[str, float]:
-        """NDCG@10 of held-out feedback, and of the data set's validation rows."""
+    def _measure(self, model: Any, held: Sequence[Example]) -> dict[str, np.ndarray]:
+        """NDCG@10 of each held-out reaction, and of each of the data set's validation rows."""
         assert self._recommender.parts is not None
         ranker = Ranker(model, self._recommender.dataset)
         found = []
@@ -336,7 +337,13 @@ class Learner:
             scores[:, 0] = -torch.inf
             best = scores.topk(min(_K, scores.shape[1])).indices.tolist()
             gains += [_gain(items, target) for items, target in zip(best, batch[model.ITEM_ID].tolist(), strict=True)]
-        return {"feedback": float(np.mean(found)), "validation": float(np.mean(gains))}
+        return {"feedback": np.array(found), "validation": np.array(gains)}
+
+    def _fell(self, before: np.ndarray, after: np.ndarray) -> bool:
+        """Whether the mean fell beyond the bound, and beyond its standard error: few rows go up and down by chance."""
+        difference = after - before
+        chance = float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(difference) > 1 else 0.0
+        return bool(difference.mean() < -max(self._bound * float(before.mean()), chance))
 
 
 def _gain(items: Sequence[int], target: int) -> float:
