@@ -9,6 +9,9 @@ from typing import Any
 from recbole_instructrec.leaderboard.markdown import FIRST
 from recbole_instructrec.leaderboard.table import epoch_seconds
 
+# From a name to its point, where they are apart.
+_THREAD = {"arrowstyle": "-", "color": "grey", "linewidth": 0.6}
+
 
 def draw(table: Any, folder: Path) -> list[Path]:
     """Draw ``<plan>-time.png`` and ``<plan>-curves.png``.
@@ -27,12 +30,13 @@ def draw(table: Any, folder: Path) -> list[Path]:
     Raises
     ------
     ImportError
-        When matplotlib is not installed; says how to get it.
+        When matplotlib or adjustText is not installed; says how to get it.
     """
     pyplot = _pyplot()
     files = []
     figure, axes = pyplot.subplots(figsize=(7, 4.2), constrained_layout=True)
     _accuracy_and_time(axes, table)
+    _place_names(figure)
     files.append(_save(figure, folder / f"{table.plan.name}-time.png"))
     pyplot.close(figure)
 
@@ -74,7 +78,7 @@ def draw_overview(tables: Sequence[Any], file: Path) -> Path:
     Raises
     ------
     ImportError
-        When matplotlib is not installed; says how to get it.
+        When matplotlib or adjustText is not installed; says how to get it.
     """
     pyplot = _pyplot()
     columns = min(2, len(tables))
@@ -86,6 +90,7 @@ def draw_overview(tables: Sequence[Any], file: Path) -> Path:
         _accuracy_and_time(axes.flat[place], table)
     for axis in axes.flat[len(tables) :]:
         axis.axis("off")
+    _place_names(figure)
     _save(figure, file)
     pyplot.close(figure)
     return file
@@ -93,34 +98,27 @@ def draw_overview(tables: Sequence[Any], file: Path) -> Path:
 
 def _pyplot() -> Any:
     try:
+        import adjustText  # noqa: F401
         import matplotlib
 
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError:
-        raise ImportError("the pictures need matplotlib: pip install -c constraints.txt -e '.[leaderboard]'") from None
+        raise ImportError(
+            "the pictures need matplotlib and adjustText: pip install -c constraints.txt -e '.[leaderboard]'"
+        ) from None
     return pyplot
 
 
 def _accuracy_and_time(axes: Any, table: Any) -> None:
     axes.set(xscale="log", xlabel="minutes of training (log)", ylabel="test NDCG@10", title=table.plan.title)
     axes.grid(alpha=0.3)
-    minutes = [max(0.01, row.minutes) for row in table.rows]
-    middle = (min(minutes) * max(minutes)) ** 0.5
-    for number, (row, spent) in enumerate(zip(table.rows, minutes, strict=True)):
-        found = row.of(FIRST)
+    for row in table.rows:
+        found, spent = row.of(FIRST), max(0.01, row.minutes)
         colour = "tab:red" if row.ours else "tab:blue"
         axes.errorbar(spent, found.mean, yerr=found.sd if found.n > 1 else None, fmt="o", color=colour, capsize=3)
         label = f"{row.line.entry.name} ({row.row})" if row.ours else row.line.entry.name
-        side = 1 if spent <= middle else -1  # names stand towards the middle, where there is room
-        axes.annotate(
-            label,
-            (spent, found.mean),
-            xytext=(6 * side, 4 if number % 2 == 0 else -10),
-            textcoords="offset points",
-            horizontalalignment="left" if side > 0 else "right",
-            fontsize=8,
-        )
+        axes.text(spent, found.mean, label, fontsize=8)
     told = table.best_reported
     if told is not None:
         value = told["metrics"][FIRST]
@@ -135,7 +133,19 @@ def _accuracy_and_time(axes: Any, table: Any) -> None:
             color="grey",
             fontsize=8,
         )
-    axes.margins(x=0.1, y=0.1)
+    axes.margins(x=0.15, y=0.15)
+
+
+def _place_names(figure: Any) -> None:
+    """Move the names beside their points to where they cover nothing."""
+    from adjustText import adjust_text
+
+    figure.draw_without_rendering()  # what stands where is known from here on
+    for axes in figure.axes:
+        names = [text for text in axes.texts if text.get_transform() == axes.transData]
+        if names:
+            line = [text for text in axes.texts if text not in names]
+            adjust_text(names, ax=axes, objects=line or None, iter_lim=1000, expand=(1.15, 1.4), arrowprops=_THREAD)
 
 
 def _save(figure: Any, file: Path) -> Path:
