@@ -324,7 +324,8 @@ def test_more_like_an_item_comes_nearer_to_it(session: Session, recommender: Rec
     assert answer.note == f"More like {liked.title}." and liked.id not in ids(answer)
     _, directions = recommender.model.item_directions()
     near = directions @ directions[recommender.catalogue.index[liked.id]]
-    nearest = set(near[1:].topk(3).indices.add(1).tolist())  # a tenth of the catalogue, the item itself among them
+    nearest = set(near[1:].topk(4).indices.add(1).tolist())  # itself and three more
+    assert answer.heard == "a comedy" and [one["attribute"] for one in answer.understood] == ["Comedy"]
     for item in answer:
         said = f"t is near {liked.title}" in item.reasons.sentence
         assert said == (recommender.catalogue.index[item.id] in nearest)
@@ -332,8 +333,13 @@ def test_more_like_an_item_comes_nearer_to_it(session: Session, recommender: Rec
     def nearness(items: list[str]) -> float:
         return float(np.mean([near[recommender.catalogue.index[item]].item() for item in items if item != liked.id]))
 
-    plain = ids(session.ask("start over", 6, hide_seen=False))
+    plain = [item for item in ids(first) if item != liked.id]
     assert nearness(ids(answer)) > nearness(plain)
+    gone_on = session.ask("but no war", 5, hide_seen=False)
+    assert gone_on.heard == "a comedy, but no war"
+    assert {(u["attribute"], u["sign"]) for u in gone_on.understood} == {("Comedy", "want"), ("War", "avoid")}
+    other = recommender.session("u1").ask("a comedy, but no war", 5, hide_seen=False)
+    assert nearness(ids(gone_on)) > nearness(ids(other)), "it stays until something new is asked for"
     session.ask("a comedy", 5, hide_seen=False)
     assert ids(session.ask("再来点像第二部的", 5, hide_seen=False)) == ids(answer)
     session.ask("a comedy", 5, hide_seen=False)
@@ -362,7 +368,7 @@ def test_less_like_an_item_leaves_it_out_and_lowers_what_is_near(session: Sessio
         ("not the last one", "dislike", "Without {}."),
         ("I like the last one", "like", "You like {}."),
         ("I've seen the last one", "seen", "You know {}."),
-        ("不要最后一部", "dislike", "Without {}."),
+        ("不要最后一部", "dislike", "不含《{}》。"),
     ],
 )
 def test_reactions_in_words_are_kept(recommender: Recommender, text: str, kind: str, note: str):
@@ -375,6 +381,35 @@ def test_reactions_in_words_are_kept(recommender: Recommender, text: str, kind: 
     assert reaction.shown == tuple(ids(first)) and reaction.session == session.name
     assert answer.note == note.format(last.title) and answer.heard == "a comedy" and last.id not in ids(answer)
     assert bool(session.history()) is (kind != "dislike")
+
+
+def test_what_is_left_out_stays_out_while_a_request_goes_on(session: Session):
+    session.ask("a comedy, no horror", 5)
+    answer = session.ask(None, 5, without=["Horror"])
+    assert answer.without == ["Horror"] and [u["attribute"] for u in answer.understood] == ["Comedy"]
+    for text in ("more", "but no war", "more like the first one", None):
+        answer = session.ask(text, 5)
+        assert answer.without == ["Horror"] and "Horror" not in [u["attribute"] for u in answer.understood], text
+    assert session.ask(None, 5, without=[]).without == []
+    session.ask(None, 5, without=["War"])
+    for text in ("a comedy, no war", "start over"):
+        assert session.ask(text, 5).without == []
+
+
+def test_reasons_and_notes_are_in_the_language_that_is_spoken(session: Session):
+    answer = session.ask("a comedy", 5)
+    assert all(re.search(r"[a-z]", item.reasons.sentence.split("“")[0]) for item in answer)
+    answer = session.ask("换一批", 5)
+    fits = [item for item in answer if "Comedy" in item.attributes]
+    assert fits and all(item.reasons.sentence.startswith("正是你要的：喜剧（听到“comedy”）") for item in fits)
+    assert session.ask(None, 5).items[0].reasons.sentence.endswith("。"), "the language stays"
+    assert session.ask("重新开始", 5).note == "重新开始。"
+    answer = session.ask("喜剧", 5)
+    assert answer.note == "这个模型没有学过中文，听到的可能不对。"
+    answer = session.ask("喜剧", 5, language="en")
+    assert answer.note == "This model was not taught this language; what it heard may be wrong."
+    assert session.ask("a comedy", 5, language="zh").items[0].reasons.sentence.endswith("。")
+    assert session.ask("something new to me", 5).note == "Without what you took before."
 
 
 def test_going_on_reads_both_texts(session: Session):
@@ -556,7 +591,8 @@ def test_feedback_that_cannot_be_is_refused_and_changes_nothing(
         ({"diversity": "0.5"}, r"diversity: a number from 0 to 1"),
         ({"without": "Comedy"}, r"without: a list of attributes"),
         ({"without": [1]}, r"without: a list of attributes"),
-        ({"without": None}, r"without: a list of attributes"),
+        ({"without": 0}, r"without: a list of attributes"),
+        ({"language": "fr"}, r"language: one of en, zh is expected"),
         ({"hide_seen": "no"}, r"hide_seen: true or false"),
         ({"hide_seen": 1}, r"hide_seen: true or false"),
         ({"text": 5}, r"text: a text is expected, not int"),

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from recbole_instructrec.live.catalogue import Catalogue
+from recbole_instructrec.live.phrases import DEFAULT, phrases
 from recbole_instructrec.live.ranking import Ranked
 
 #: The last items of a history that are left out in turn, to see what a list owes to each.
@@ -20,8 +21,9 @@ LAST = 10
 _MOST_WORDS, _MOST_ITEMS = 3, 2
 _LEAST_WEIGHT = 0.15
 
-# An item is near another that is nearer to it than nine of ten (of the first so many of the catalogue).
-_NEAR, _SAMPLE = 0.9, 100_000
+# An item is near another where it is among this share of the nearest (of the first so many of the catalogue), or
+# among the nearest few.
+_NEAR, _FEW, _SAMPLE = 0.02, 3, 100_000
 
 
 @dataclass
@@ -69,7 +71,9 @@ class Explainer:
         self._columns = {name: place for place, name in enumerate(model.attribute_names)}
         self._spans = lru_cache(maxsize=256)(model.spans)
 
-    def __call__(self, ranked: Sequence[Ranked], texts: Sequence[str]) -> list[list[Reasons]]:
+    def __call__(
+        self, ranked: Sequence[Ranked], texts: Sequence[str], languages: Sequence[str] | None = None
+    ) -> list[list[Reasons]]:
         """Reasons of every item of some lists.
 
         Parameters
@@ -78,14 +82,16 @@ class Explainer:
             The lists.
         texts : sequence of str
             What was said, legible, one a list.
+        languages : sequence of str, optional
+            Of the sentences, one a list; English by default.
 
         Returns
         -------
         list of list of Reasons
             As the lists.
         """
-        owed = self._owed(ranked)
-        return [self._of_list(one, text, falls) for one, text, falls in zip(ranked, texts, owed, strict=True)]
+        lists = zip(ranked, texts, self._owed(ranked), languages or [DEFAULT] * len(ranked), strict=True)
+        return [self._of_list(*one) for one in lists]
 
     def words(self, one: Ranked, text: str, attribute: str) -> list[tuple[str, float]]:
         """Words that an attribute was heard in, the most attended first."""
@@ -100,10 +106,11 @@ class Explainer:
             span = _whole_word(text, begin, end)
             weights[span] = weights.get(span, 0.0) + weight
         total = sum(weights.values()) or 1.0
-        found = sorted(((text[b:e], weight / total) for (b, e), weight in weights.items()), key=lambda pair: -pair[1])
+        parts = _joined(text, {span: weight / total for span, weight in weights.items()})
+        found = sorted(((text[b:e], weight) for (b, e), weight in parts.items()), key=lambda pair: -pair[1])
         return [(word, round(weight, 3)) for word, weight in found[:_MOST_WORDS] if weight >= _LEAST_WEIGHT]
 
-    def _of_list(self, one: Ranked, text: str, falls: np.ndarray) -> list[Reasons]:
+    def _of_list(self, one: Ranked, text: str, falls: np.ndarray, language: str) -> list[Reasons]:
         wanted = [asked.attribute for asked in one.understood.asked if asked.sign == "want"]
         avoided = [asked.attribute for asked in one.understood.asked if asked.sign == "avoid"]
         words = {name: self.words(one, text, name) for name in wanted}
@@ -120,7 +127,9 @@ class Explainer:
             history = [(self._catalogue.tokens[earlier], round(fall, 3)) for earlier, fall in owes]
             titles = [self._catalogue.titles[earlier] for earlier, _ in owes]
             like = [self._catalogue.titles[other] for other in one.toward if near[other][place]]
-            result.append(Reasons(_sentence(fits, heard, clear, like, titles, bool(text)), fits, heard, history))
+            named = [(name, words[name][0][0] if words[name] else "") for name in fits]
+            sentence = phrases(language).because(named, clear, like, titles, bool(text))
+            result.append(Reasons(sentence, fits, heard, history))
         return result
 
     @torch.no_grad()
@@ -128,7 +137,9 @@ class Explainer:
         """Whether each of some items is among the nearest of one."""
         directions = self._model.item_directions()[1]
         likeness = directions @ directions[item]
-        return (likeness[others] >= torch.quantile(likeness[1:][:_SAMPLE], _NEAR)).tolist()
+        sample = likeness[1:][:_SAMPLE]
+        n = min(len(sample), 1 + max(_FEW, round(_NEAR * len(sample))))  # itself is the nearest
+        return (likeness[others] >= sample.topk(n).values[-1]).tolist()
 
     @torch.no_grad()
     def _owed(self, ranked: Sequence[Ranked]) -> list[np.ndarray]:
@@ -168,21 +179,16 @@ def _latin(character: str) -> bool:
     return (character.isalnum() and ord(character) < 0x2E80) or character in "'-’"
 
 
-def _sentence(
-    fits: list[str], words: list[tuple[str, float]], clear: list[str], like: list[str], titles: list[str], said: bool
-) -> str:
-    """One plain sentence."""
-    parts = []
-    if fits:
-        heard = f" (heard in “{words[0][0]}”)" if words else ""
-        parts.append(f"it is what you asked for, {' and '.join(fits)}{heard}")
-    if clear:
-        parts.append(f"it is not {' or '.join(clear)}")
-    if like:
-        parts.append(f"it is near {' and '.join(like)}")
-    if titles:
-        parts.append(f"it goes with {' and '.join(titles)}, which you took before")
-    if not parts:
-        parts = ["it fits what you said and did as a whole" if said else "it fits what you did as a whole"]
-    sentence = "; ".join(parts)
-    return sentence[0].upper() + sentence[1:] + "."
+def _joined(text: str, shares: dict[tuple[int, int], float]) -> dict[tuple[int, int], float]:
+    """Neighbouring characters of a script without spaces that both count, as one word."""
+    joined: dict[tuple[int, int], float] = {}
+    last: tuple[int, int] | None = None
+    for span, share in sorted(shares.items()):
+        if share < _LEAST_WEIGHT / 2 or _latin(text[span[0]]):
+            joined[span], last = share, None
+        elif last is not None and last[1] == span[0]:
+            whole = (last[0], span[1])
+            joined[whole], last = joined.pop(last) + share, whole
+        else:
+            joined[span], last = share, span
+    return joined

@@ -16,6 +16,7 @@ from recbole_instructrec.live.events import check_name
 from recbole_instructrec.live.export import export
 from recbole_instructrec.live.learning import Learner, safe_parts
 from recbole_instructrec.live.loading import load
+from recbole_instructrec.live.phrases import languages, phrases
 from recbole_instructrec.live.ranking import Ranker, Want
 from recbole_instructrec.live.reasons import Explainer
 from recbole_instructrec.live.rules import Rules
@@ -106,6 +107,8 @@ class Recommender:
         self.working = threading.RLock()
         #: Whether the model has learned that users do not take an item twice.
         self.never_twice = model.repeat is not None and model.repeat.item() < 0.0
+        #: Languages that requests are understood in.
+        self.languages: list[str] = list(dataset.templates.languages)
 
     @classmethod
     def load(
@@ -177,7 +180,10 @@ class Recommender:
             version = self.versions.sync()
             ranked = self._ranker([asked.want for _, asked in requests])
             explained = [place for place, (_, asked) in enumerate(requests) if asked.reasons]
-            found = self.explainer([ranked[p] for p in explained], [requests[p][1].heard for p in explained])
+            asked_for = [requests[p][1] for p in explained]
+            found = self.explainer(
+                [ranked[p] for p in explained], [one.heard for one in asked_for], [one.language for one in asked_for]
+            )
         reasons = dict(zip(explained, found, strict=True))
         events = [s.asking(asked, one, version) for (s, asked), one in zip(requests, ranked, strict=True)]
         numbers = self.store.append(events)
@@ -237,7 +243,11 @@ class Recommender:
             "columns": self.rules.columns,
             "rating_scale": list(self.rating_scale),
             "never_twice": self.never_twice,
-            "languages": list(self.dataset.templates.languages),
+            "languages": self.languages,
+            "names": {
+                language: {name: phrases(language).attribute(name) for name in self.catalogue.attribute_names}
+                for language in languages()
+            },
             "version": self.store.current,
             "time": time.time(),
         }

@@ -17,7 +17,7 @@ from recbole_instructrec.live.session import Asked, Session
 
 _AT_A_TIME = 64
 
-_KEYS = {"user", "text", "k", "must", "must_not", "without", "hide_seen", "diversity", "reasons", "id"}
+_KEYS = {"user", "text", "k", "must", "must_not", "without", "hide_seen", "diversity", "reasons", "language", "id"}
 
 
 def answer_file(recommender: Recommender, source: Path, output: Path | None, k: int) -> tuple[int, int]:
@@ -29,7 +29,7 @@ def answer_file(recommender: Recommender, source: Path, output: Path | None, k: 
         Answers.
     source : Path
         A JSON object a line: ``text``, and if wished ``user``, ``k``, ``must``, ``must_not``, ``without``,
-        ``hide_seen``, ``diversity``, ``reasons`` and ``id``.
+        ``hide_seen``, ``diversity``, ``reasons``, ``language`` and ``id``.
     output : Path or None
         A JSON object a line, in the same order, with ``line`` (number of the request's line) and the request's ``id``:
         the answer, or ``error``. Written under another name until it is whole. None for standard output.

@@ -11,6 +11,7 @@ from recbole_instructrec.data.words import legible
 from recbole_instructrec.live.errors import LiveError
 from recbole_instructrec.live.events import ASK, TAKEN, Event, check_rating, check_said
 from recbole_instructrec.live.followups import FollowUp, follow_up
+from recbole_instructrec.live.phrases import DEFAULT, Phrases, language_of, languages, phrases
 from recbole_instructrec.live.ranking import Ranked, Want
 from recbole_instructrec.live.reasons import Reasons
 
@@ -61,6 +62,8 @@ class Answer:
         ``little``, ``normal`` or ``only``; None when nothing is asked for.
     heard : str
         The text that was read, with what was asked before where the request goes on from there.
+    without : list of str
+        Attributes that were left out.
     note : str
         What else there is to say, in a sentence; empty for nothing.
     event : int
@@ -73,6 +76,7 @@ class Answer:
     understood: list[dict[str, Any]] = field(default_factory=list)
     degree: str | None = None
     heard: str = ""
+    without: list[str] = field(default_factory=list)
     note: str = ""
     event: int = 0
     version: int = 0
@@ -96,6 +100,7 @@ class Asked:
     want: Want
     heard: str
     note: str
+    language: str
     reasons: bool
     forgotten: int
 
@@ -135,6 +140,8 @@ class Session:
         self._toward: list[int] = []
         self._away: list[int] = []
         self._skipped: list[int] = []
+        self._without: list[str] = []
+        self._language = DEFAULT
         self._unseen = False  # whether the user asked for what is new
         self._last_reasons: Mapping[int, str] = {}
         self._forgotten = self._recommender.store.times_forgotten(self.user)
@@ -153,10 +160,11 @@ class Session:
         *,
         must: Mapping[str, Any] | None = None,
         must_not: Mapping[str, Any] | None = None,
-        without: Sequence[str] = (),
+        without: Sequence[str] | None = None,
         hide_seen: bool | None = None,
         diversity: float = 0.0,
         reasons: bool = True,
+        language: str | None = None,
     ) -> Answer:
         """Ask for a list.
 
@@ -170,8 +178,9 @@ class Session:
             Length of the list, 1 to 100.
         must, must_not : mapping, optional
             Rules that every item of the list keeps, see :class:`~recbole_instructrec.live.rules.Rules`.
-        without : sequence of str
-            Attributes that were understood in this text and are not meant.
+        without : sequence of str, optional
+            Attributes that were understood in this text and are not meant; by default those of the request that this
+            one goes on from, and none for a new one.
         hide_seen : bool, optional
             Whether what the user took is left out; by default where the model has learned that users do not take an
             item twice, or the user has asked for it. What was disliked is always left out.
@@ -179,6 +188,8 @@ class Session:
             0 for relevance alone, up to 1 (maximal marginal relevance).
         reasons : bool
             Whether each item comes with its reasons.
+        language : str, optional
+            Of reasons and notes, ``en`` or ``zh``; by default that of what was said.
 
         Returns
         -------
@@ -198,6 +209,7 @@ class Session:
             hide_seen=hide_seen,
             diversity=diversity,
             reasons=reasons,
+            language=language,
         )
         return self._recommender.answer([(self, asked)])[0]
 
@@ -208,10 +220,11 @@ class Session:
         *,
         must: Mapping[str, Any] | None = None,
         must_not: Mapping[str, Any] | None = None,
-        without: Sequence[str] = (),
+        without: Sequence[str] | None = None,
         hide_seen: bool | None = None,
         diversity: float = 0.0,
         reasons: bool = True,
+        language: str | None = None,
     ) -> Asked:
         """The first half of :meth:`ask`, for callers that answer several requests at once."""
         said = None if text is None else check_said(text)
@@ -220,67 +233,67 @@ class Session:
         number = isinstance(diversity, (int, float)) and not isinstance(diversity, bool)
         if not number or not 0.0 <= diversity <= 1.0:
             raise LiveError(f"diversity: a number from 0 to 1 is expected, not {diversity!r:.60}.")
-        names = isinstance(without, Sequence) and not isinstance(without, str)
-        if not names or not all(isinstance(name, str) for name in without):
+        named = () if without is None else without
+        if isinstance(named, str) or not isinstance(named, Sequence) or not all(isinstance(n, str) for n in named):
             raise LiveError("without: a list of attributes is expected.")
+        if language is not None and language not in languages():
+            raise LiveError(f"language: one of {', '.join(languages())} is expected, not {language!r:.60}.")
         if hide_seen is not None and not isinstance(hide_seen, bool):
             raise LiveError(f"hide_seen: true or false is expected, not {hide_seen!r:.60}.")
         allowed = self._recommender.rules.allowed(must, must_not)
         self._forget()
         spoken = follow_up(said, self.heard, self.shown, self._recommender.catalogue.titled) if said else None
-        heard, note = (self.heard, "") if said is None else self._take_up(said, spoken)
+        goes_on = said is None or (spoken is not None and spoken.kind != "reset")
+        left = list(self._without if without is None and goes_on else named)
+        spoke = language_of(said or "")
+        self._language = language or spoke or self._language
+        say = phrases(self._language)
+        heard, note = (self.heard, "") if said is None else self._take_up(said, spoken, say)
+        if spoken is None and spoke is not None and spoke != DEFAULT and spoke not in self._recommender.languages:
+            note = say.notes(note, say.note("untaught"))
         hide = self._unseen or self._recommender.never_twice if hide_seen is None else hide_seen
         state = self._recommender.users.state(self.user)  # a follow-up may just have added to it
         left_out = [*state.disliked, *self._passed, *self._toward, *self._away, *self._skipped]
         if hide:
             left_out += state.items
-        want = Want(
-            state, heard, k, list(self._toward), list(self._away), left_out, list(without), allowed, float(diversity)
-        )
-        return Asked(want, heard, note, reasons, self._forgotten)
+        want = Want(state, heard, k, list(self._toward), list(self._away), left_out, left, allowed, float(diversity))
+        return Asked(want, heard, note, self._language, reasons, self._forgotten)
 
-    def _take_up(self, said: str, spoken: FollowUp | None) -> tuple[str, str]:
+    def _take_up(self, said: str, spoken: FollowUp | None, say: Phrases) -> tuple[str, str]:
         """What a text means after what was said before: the text to read, and a note."""
         titles = self._recommender.catalogue.titles
         if spoken is None:
             self._passed, self._toward, self._away = [], [], []
             return said, ""
         if spoken.missing:
-            shown = len(self.shown)
-            there = f"the list has {shown} items" if shown else "there is no list yet"
-            return self.heard, f"“{said}”: {there}, so this is the answer to what you asked before."
+            return self.heard, say.note("missing" if self.shown else "no_list", said=said, n=len(self.shown))
         if spoken.kind == "goes_on":
             self._passed = []
             if len(spoken.text) > _LONGEST_JOINED:
-                return said, "What you asked before is left out: together it is too long to be read."
+                return said, say.note("too_long")
             return spoken.text, ""
         if spoken.kind == "reset":
             self._passed, self._toward, self._away, self._skipped = [], [], [], []
             self._unseen = False
-            return "", "Starting over."
+            return "", say.note("reset")
         if spoken.kind == "more":
             self._passed += self.shown
             return self.heard, ""
         if spoken.kind == "unseen":
             self._unseen = True
-            return self.heard, "Without what you took before."
+            return self.heard, say.note("unseen")
         assert spoken.item is not None
         title = titles[spoken.item]
-        if spoken.kind == "more_like":
+        if spoken.kind == "why":
+            reason = self._last_reasons.get(spoken.item)
+            return self.heard, say.note("why", title=title, reason=reason) if reason else say.note("not_listed")
+        if spoken.kind == "more_like":  # of what was asked for
             self._toward, self._passed = [spoken.item], []
-            return "", f"More like {title}."
-        if spoken.kind == "less_like":
+        elif spoken.kind == "less_like":
             self._away.append(spoken.item)
-            return self.heard, f"Less like {title}."
-        if spoken.kind in ("like", "dislike", "seen"):
+        else:
             self.feedback(self._recommender.catalogue.tokens[spoken.item], spoken.kind)
-            note = {"like": f"You like {title}.", "dislike": f"Without {title}.", "seen": f"You know {title}."}
-            return self.heard, note[spoken.kind]
-        return self.heard, self._why(spoken.item)
-
-    def _why(self, item: int) -> str:
-        reasons = self._last_reasons.get(item)
-        return f"{self._recommender.catalogue.titles[item]}: {reasons}" if reasons else "That is not in the list."
+        return self.heard, say.note(spoken.kind, title=title)
 
     def finish(self, asked: Asked, ranked: Ranked, reasons: Sequence[Reasons], event: int, version: int) -> Answer:
         """The second half of :meth:`ask`: the list has been made and stored."""
@@ -291,6 +304,7 @@ class Session:
             for item, score, why in zip(ranked.items, ranked.scores, explained, strict=True)
         ]
         self.shown, self.heard, self._version = ranked.items, asked.heard, version
+        self._without = asked.want.without
         self._last_reasons = {item: why.sentence for item, why in zip(ranked.items, explained, strict=True) if why}
         words = self._recommender.explainer.words
         understood = [
@@ -301,12 +315,12 @@ class Session:
             }
             for one in ranked.understood.asked
         ]
-        note = asked.note
-        if len(items) < asked.want.k:
-            note = f"{note} No more than {len(items)} items fit the rules and are not left out.".strip()
-        if ranked.understood.cut:
-            note = f"{note} Only the beginning of what you said was read.".strip()
-        return Answer(items, understood, ranked.understood.degree, asked.heard, note, event, version)
+        say = phrases(asked.language)
+        few = say.note("few", n=len(items)) if len(items) < asked.want.k else ""
+        note = say.notes(asked.note, few, say.note("cut") if ranked.understood.cut else "")
+        return Answer(
+            items, understood, ranked.understood.degree, asked.heard, asked.want.without, note, event, version
+        )
 
     def asking(self, asked: Asked, ranked: Ranked, version: int) -> Event:
         """What the store keeps of a request."""

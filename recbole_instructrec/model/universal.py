@@ -66,6 +66,10 @@ class UniversalEncoder:
         self.name, self.max_tokens = name, max_tokens
         self.files = EncoderFiles(name, str(self._folder), "packaged weights")
 
+    def __reduce__(self) -> tuple[type[UniversalEncoder], tuple[str, int]]:
+        """Copies, in memory or in another process, load the weights themselves: they lie outside Python."""
+        return type(self), (self.name, self.max_tokens)
+
     weights: str | None = None  # no packaged reader belongs to it
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,13 @@ class Templates:
             if not {plain_form(said, words.bare) for said in (alone, text)} & language["measured"]:
                 break
         return words.finish(text)
+
+
+@lru_cache(maxsize=8)
+def names_in(language: str) -> dict[str, str]:
+    """How attribute values are called in a language, by their lower-case names; empty where they keep their own."""
+    content = yaml.load((TEMPLATES / f"{language}.yaml").read_text(encoding="utf-8"), _Loader)
+    return dict(content.get("values", {}))
 
 
 def plain_form(text: str, values: Sequence[str] = ("{a}", "{b}", "{c}")) -> str:

@@ -110,12 +110,12 @@ def _item(
 ) -> tuple[int | None, str]:
     """The item that is meant, or how a place was named that the list does not have."""
     place = patterns.places.get(named)
-    if place is not None:
+    items = titled(bare_title(named))
+    in_list = [item for item in shown if item in items]
+    if place is not None and not in_list:  # "Seven" is a film of some lists
         if shown and (place == -1 or place <= len(shown)):
             return shown[place if place < 0 else place - 1], ""
         return None, named
-    items = titled(bare_title(named))
-    in_list = [item for item in shown if item in items]
     # A title that several items have means one of the list, or nothing.
     return (in_list[0] if in_list else items[0] if len(items) == 1 else None), ""
 

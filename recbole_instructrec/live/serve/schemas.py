@@ -30,10 +30,13 @@ class Ask(_Strict):
     k: Annotated[int, Field(ge=1, le=100)] = 10
     must: Rule | None = Field(None, description='Rules, such as {"genre": "Comedy", "price": {"max": 20}}.')
     must_not: Rule | None = None
-    without: list[str] = Field([], description="Attributes that were understood and are not meant.")
+    without: list[str] | None = Field(
+        None, description="Attributes that were understood and are not meant; by default as while the request goes on."
+    )
     hide_seen: bool | None = Field(None, description="Leave out what the user took; by default what the model learned.")
     diversity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     reasons: bool = True
+    language: Literal["en", "zh"] | None = Field(None, description="Of reasons and notes; by default as it was said.")
 
 
 class Reaction(_Strict):
@@ -93,6 +96,7 @@ class Answered(BaseModel):
     understood: list[Understood]
     degree: str | None
     heard: str
+    without: list[str] = Field(description="Attributes that were left out.")
     note: str
     event: int
     version: int
@@ -142,6 +146,7 @@ class About(BaseModel):
     rating_scale: list[float]
     never_twice: bool = Field(description="Whether what the user took is left out where a request does not say.")
     languages: list[str]
+    names: dict[str, dict[str, str]] = Field(description="How attributes are called, by language.")
     version: int
     time: float
 

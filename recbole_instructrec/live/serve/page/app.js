@@ -41,7 +41,10 @@ const STRINGS = {
     retry: "Try again",
     dismiss: "Close",
     welcome: "For example",
-    welcomeHint: "Then go on from the list: “more like the second one”, “but no {one}”, “more”.",
+    welcomeHint: "Then go on from the list: {then}.",
+    hintLike: "more like the second one",
+    hintNot: "but no {one}",
+    hintMore: "more",
     exampleNot: "{one}, but not {two}",
     exampleOnly: "only {one}",
     exampleBit: "a bit of {one}",
@@ -81,6 +84,7 @@ const STRINGS = {
     rateItem: "Rate {title}",
     rateTo: "{n} of {most}",
     similar: "More like this",
+    saidSimilar: "more like {title}",
     didClick: "You had a look at {title}.",
     didLike: "You like {title}.",
     didDislike: "You do not like {title}.",
@@ -148,7 +152,10 @@ const STRINGS = {
     retry: "重试",
     dismiss: "关闭",
     welcome: "比如",
-    welcomeHint: "之后可以接着列表说，例如“more like the second one”、“but no {one}”、“换一批”。",
+    welcomeHint: "之后可以接着列表说，例如{then}。",
+    hintLike: "再来点像第二部的",
+    hintNot: "但不要{one}",
+    hintMore: "换一批",
     exampleNot: "{one}，但不要{two}",
     exampleOnly: "只要{one}",
     exampleBit: "来一点{one}",
@@ -188,6 +195,7 @@ const STRINGS = {
     rateItem: "给 {title} 评分",
     rateTo: "{n} 分，满分 {most}",
     similar: "更多类似的",
+    saidSimilar: "更多像{title}那样的",
     didClick: "你看了看 {title}。",
     didLike: "你喜欢 {title}。",
     didDislike: "你不喜欢 {title}。",
@@ -392,17 +400,17 @@ const leftOut = () => [...new Set(state.chips.filter((chip) => !chip.on).map((ch
  * Send a request.
  *
  * text is sent; fresh stands for it in a new conversation, in which the list is brought back first where restore says
- * so; without holds the attributes that are not meant.
+ * so; without holds the attributes that are not meant, where the service does not know that of itself.
  */
-async function send({ text, fresh = text, restore = false, without = [] }) {
-  const ask = (words) => {
-    const body = { text: words, k: SIZE, without, diversity: Number($("variety").value) };
+async function send({ text, fresh = text, restore = false, without }) {
+  const ask = (words, left = without) => {
+    const body = { text: words, k: SIZE, without: left, diversity: Number($("variety").value), language: state.language };
     if (state.hide !== null && state.hide !== state.hideTold) body.hide_seen = state.hide;
     return call(ofSession("ask"), body);
   };
   const answer = await inSession(async () => {
     if (!state.fresh) return ask(text);
-    if (restore && state.answer && state.base) await ask(state.base);
+    if (restore && state.answer && state.base) await ask(state.base, leftOut());
     return ask(fresh);
   });
   Object.assign(state, { hideTold: state.hide, fresh: false });
@@ -417,18 +425,15 @@ function ask(kind, request) {
     setAsking(true);
     try {
       const { text, said = text, fresh, restore, without } = request();
-      const old = state.answer;
-      const off = new Set(leftOut());
       const answer = await send({ text, fresh, restore, without });
       addLog("said", { text: said });
       if (answer.note) addLog("note", { text: answer.note });
-      const goesOn = kind === "more" || (kind === "typed" && old?.heard && answer.heard.startsWith(old.heard));
       state.base = kind === "more" ? state.base : answer.heard || fresh || text;
       if (kind === "over") Object.assign(state, { hide: null, hideTold: null, base: "" });
       Object.assign(state, { before: null, receipt: null, note: answer.note, context: lasting(answer.note) });
       state.open.clear();
       state.clicked.clear();
-      take(answer, goesOn ? off : new Set(), kind === "more");
+      take(answer, new Set(answer.without), kind === "more");
       const [first] = answer.items;
       setStatus(() => {
         const unread = text.trim() && !answer.heard && !answer.note ? t("nothingRead") + t("between") : "";
@@ -438,7 +443,6 @@ function ask(kind, request) {
       if (kind === "typed" && $("text").value === text) $("text").value = "";
       if (kind === "over") $("text").value = "";
       placeFocus(kind);
-      if (kind === "typed" && goesOn && off.size) enqueue(() => againTelling(() => "")); // what was left out stays out
     } finally {
       setAsking(false);
     }
@@ -470,7 +474,8 @@ function take(answer, off, sameWords) {
     const more = found.filter((one) => !state.chips.some((chip) => same(one, chip)));
     state.chips = [...stay.filter(Boolean), ...more];
   } else {
-    state.chips = found;
+    const stay = state.chips.filter((chip) => off.has(chip.attribute) && !found.some((one) => same(one, chip)));
+    state.chips = [...found, ...stay.map((chip) => ({ ...chip, on: false }))];
   }
   state.answer = answer;
   for (const item of answer.items) state.titles.set(item.id, item.title);
@@ -482,7 +487,8 @@ function take(answer, off, sameWords) {
 
 /** A note without what holds for one list alone. */
 function lasting(note) {
-  return note.replace(/No more than \d+ items fit[^.]*\.|Only the beginning of what you said was read\./g, "").trim();
+  const passing = /No more than \d+ items fit[^.]*\.|Only the beginning of what you said was read\.|符合要求[^。]*。|[^。]*只读了开头。/g;
+  return note.replace(passing, "").trim();
 }
 
 /** What changed in the list, in a sentence or two. */
@@ -531,8 +537,9 @@ function switchChip(attribute) {
     state.receipt = null;
     const key = on ? "switchedOn" : "switchedOff";
     try {
-      await againTelling(() => t(key, { attribute }));
-      addLog("did", { key, values: { attribute } });
+      const values = () => ({ attribute: called(attribute) });
+      await againTelling(() => t(key, values()));
+      addLog("did", { key, values });
     } catch (error) {
       set(!on);
       throw error;
@@ -545,7 +552,7 @@ function similar(item) {
     const place = state.answer?.items.findIndex((one) => one.id === item.id) ?? -1;
     const named = `more like ${item.title}`;
     const text = place < 0 ? named : `more like number ${place + 1}`;
-    return { text, fresh: named, said: place < 0 ? named : `${text} (${item.title})` };
+    return { text, fresh: named, said: t("saidSimilar", { title: item.title }) };
   });
 }
 
@@ -648,10 +655,13 @@ const unseen = (text) => make("span", { class: "unseen" }, text);
 /** Text of unknown language and direction. */
 const foreign = (text, attributes = {}) => make("bdi", attributes, text);
 
+/** An attribute in the language of the page. */
+const called = (attribute) => state.about?.names[state.language]?.[attribute] ?? attribute;
+
 function attributeList(names, asked = []) {
   if (!names.length) return null;
   const fits = new Set(asked);
-  const tags = names.map((name) => make("li", { class: fits.has(name) ? "asked" : null }, name));
+  const tags = names.map((name) => make("li", { class: fits.has(name) ? "asked" : null }, called(name)));
   return make("ul", { class: "attributes" }, ...tags);
 }
 
@@ -736,14 +746,16 @@ function renderServed() {
 function renderExamples() {
   if (!state.about) return;
   // In a language that the model reads.
-  const strings = STRINGS[state.about.languages.includes(state.language) ? state.language : "en"];
+  const reads = state.about.languages.includes(state.language) ? state.language : "en";
+  const strings = STRINGS[reads];
   const fill = (key, one, two) => strings[key].replace("{one}", one).replace("{two}", two);
-  const [a, b, c, d] = state.about.attributes;
+  const [a, b, c, d] = state.about.attributes.map((name) => state.about.names[reads]?.[name] ?? name);
   const said = [a && b && fill("exampleNot", b, a), c && fill("exampleOnly", c), d && fill("exampleBit", d)];
   const button = (label, text) =>
     make("button", { type: "button", class: "plain", onclick: () => ask("example", () => ({ text, said: text })) }, label);
   const shown = [...said.filter(Boolean).map((text) => button(text, text)), button(t("exampleAny"), "")];
-  $("welcome-hint").textContent = t("welcomeHint", { one: a ?? "" });
+  const then = ["hintLike", "hintNot", "hintMore"].map((key) => `“${fill(key, a ?? "")}”`).join(t("comma"));
+  $("welcome-hint").textContent = t("welcomeHint", { then });
   $("examples").replaceChildren(...shown.map((one) => make("li", {}, one)));
 }
 
@@ -775,6 +787,7 @@ function renderHeard() {
   if (!answer) return;
   $("heard-title").hidden = !answer.heard;
   $("echo").hidden = !answer.heard;
+  $("echo").lang = /[\u3400-\u9fff]/.test(answer.heard) ? "zh" : "";
   $("echo").replaceChildren(...marked(answer.heard, state.chips.filter((chip) => chip.on)));
   const shown = state.chips.map(chipOf);
   const degree = { little: "degreeLittle", only: "degreeOnly" }[answer.degree];
@@ -806,7 +819,7 @@ function chipOf(chip) {
       title: `${title}. ${t("chipAsk")}`,
       onclick: () => switchChip(chip.attribute),
     },
-    make("span", { class: "name" }, t(chip.sign === "want" ? "chipWant" : "chipAvoid", chip)),
+    make("span", { class: "name" }, t(chip.sign === "want" ? "chipWant" : "chipAvoid", { attribute: called(chip.attribute) })),
     unseen(`, ${sure}`),
     chip.on ? null : unseen(`, ${t("chipLeftOut")}`),
     meter,
@@ -815,8 +828,8 @@ function chipOf(chip) {
 
 /** A text as nodes, in which the words that an attribute was heard in are marked. */
 function marked(text, chips) {
-  const joins = (character) => character !== undefined && /[\p{L}\p{N}'’-]/u.test(character);
   const dense = (word) => /[\u2e80-\u9fff\uac00-\ud7af]/.test(word);
+  const joins = (character) => character !== undefined && /[\p{L}\p{N}'’-]/u.test(character) && !dense(character);
   const places = [];
   for (const chip of chips) {
     for (const [word] of chip.words) {
@@ -831,7 +844,7 @@ function marked(text, chips) {
   let done = 0;
   for (const { at, end, chip } of places) {
     if (at < done) continue;
-    const title = t(chip.sign === "want" ? "chipWant" : "chipAvoid", chip);
+    const title = t(chip.sign === "want" ? "chipWant" : "chipAvoid", { attribute: called(chip.attribute) });
     nodes.push(text.slice(done, at), make("mark", { class: chip.sign, title }, text.slice(at, end)));
     done = end;
   }
@@ -924,7 +937,7 @@ function cardOf(item, place) {
     make("span", { class: "rank", "aria-hidden": "true" }, number(place + 1)),
     make("h3", {}, unseen(`${number(place + 1)}. `), title, moved(item.id, place)),
     attributeList(item.attributes, item.reasons?.attributes),
-    item.reasons ? make("p", { class: "reason", lang: "en" }, item.reasons.sentence) : null,
+    item.reasons ? make("p", { class: "reason" }, item.reasons.sentence) : null,
     details,
     actionsOf(item, reaction),
     make("p", { class: "noted", hidden: !reaction.last }, reaction.pending ? "…" : notedOf(reaction)),
@@ -1058,7 +1071,7 @@ function renderLog() {
   const rows = state.log.map(({ kind, text, key, values = {} }) => {
     if (kind === "did") return make("li", { class: "did" }, t(key, typeof values === "function" ? values() : values));
     const who = make("span", { class: "speaker" }, t(kind === "said" ? "logYou" : "logService"));
-    if (kind === "note") return make("li", { class: "told" }, who, foreign(text, { lang: "en" }));
+    if (kind === "note") return make("li", { class: "told" }, who, foreign(text));
     const words = text.trim()
       ? make("button", { type: "button", title: t("logRecall"), onclick: () => recall(text) }, foreign(text))
       : t("logAny");
@@ -1171,8 +1184,8 @@ function listen() {
     event.preventDefault();
     $("ask").requestSubmit();
   });
-  $("over").addEventListener("click", () => ask("over", () => ({ text: "start over" })));
-  $("more").addEventListener("click", () => ask("more", () => ({ text: "more", restore: true, without: leftOut() })));
+  $("over").addEventListener("click", () => ask("over", () => ({ text: "start over", said: t("startOver") })));
+  $("more").addEventListener("click", () => ask("more", () => ({ text: "more", said: t("more"), restore: true })));
   $("hide").addEventListener("change", () => {
     state.hide = $("hide").checked;
     renderSettings();
