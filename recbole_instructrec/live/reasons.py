@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from recbole_instructrec.live.catalogue import Catalogue
-from recbole_instructrec.live.phrases import DEFAULT, phrases
+from recbole_instructrec.live.phrases import DEFAULT, languages, phrases
 from recbole_instructrec.live.ranking import Ranked
 
 #: The last items of a history that are left out in turn, to see what a list owes to each.
@@ -107,6 +107,8 @@ class Explainer:
             weights[span] = weights.get(span, 0.0) + weight
         total = sum(weights.values()) or 1.0
         parts = _joined(text, {span: weight / total for span, weight in weights.items()})
+        names = [phrases(language).attribute(attribute) for language in languages()]
+        parts = {_named(text, span, names): share for span, share in parts.items()}
         found = sorted(((text[b:e], weight) for (b, e), weight in parts.items()), key=lambda pair: -pair[1])
         return [(word, round(weight, 3)) for word, weight in found[:_MOST_WORDS] if weight >= _LEAST_WEIGHT]
 
@@ -192,3 +194,16 @@ def _joined(text: str, shares: dict[tuple[int, int], float]) -> dict[tuple[int, 
         else:
             joined[span], last = share, span
     return joined
+
+
+def _named(text: str, span: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:
+    """In a script without spaces: as much around as belongs to the name of the attribute."""
+    begin, end = span
+    if _latin(text[begin]):
+        return span
+    for name in names:
+        while begin > 0 and text[begin - 1 : end] in name:
+            begin -= 1
+        while end < len(text) and text[begin : end + 1] in name:
+            end += 1
+    return begin, end
