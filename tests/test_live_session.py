@@ -21,6 +21,7 @@ from recbole_instructrec.live import Answer, LiveError, NotFound, Recommender, S
 from recbole_instructrec.live.events import Event
 from recbole_instructrec.live.loading import load
 from recbole_instructrec.live.ranking import Ranker, Want
+from recbole_instructrec.live.reasons import _joined, _named
 from recbole_instructrec.live.users import UserState
 from recbole_instructrec.model.losses import all_scores
 from tests.support import (
@@ -932,3 +933,14 @@ def test_a_model_with_neighbours_answers_and_learns(of_neighbours: Recommender):
         session.feedback(answer.items[number].id, "like")
     assert of_neighbours.learn()["note"]
     assert len(session.ask("", k=6)) == 6 and of_neighbours.model.neighbours is not None
+
+
+def test_a_word_of_a_script_without_spaces_is_named_whole():
+    text, names = "来点90年代的动作片", ["Action", "动作片"]
+    at = text.index("动")
+    for begin, end in ((at, at + 1), (at + 1, at + 2), (at, at + 3)):
+        assert _named(text, (begin, end), names) == (at, at + 3)
+    assert _named(text, (0, 1), names) == (0, 1)
+    assert _named("some action", (5, 8), ["Action", "action"]) == (5, 8), "words with spaces are whole already"
+    shares = {(at, at + 1): 0.5, (at + 1, at + 2): 0.4, (0, 1): 0.1, (2, 4): 0.2}
+    assert _joined(text, shares) == {(at, at + 2): 0.9, (0, 1): 0.1, (2, 4): 0.2}

@@ -108,8 +108,11 @@ class Explainer:
         total = sum(weights.values()) or 1.0
         parts = _joined(text, {span: weight / total for span, weight in weights.items()})
         names = [phrases(language).attribute(attribute) for language in languages()]
-        parts = {_named(text, span, names): share for span, share in parts.items()}
-        found = sorted(((text[b:e], weight) for (b, e), weight in parts.items()), key=lambda pair: -pair[1])
+        whole: dict[tuple[int, int], float] = {}
+        for part, share in parts.items():  # several characters may belong to one name
+            span = _named(text, part, names)
+            whole[span] = whole.get(span, 0.0) + share
+        found = sorted(((text[b:e], weight) for (b, e), weight in whole.items()), key=lambda pair: -pair[1])
         return [(word, round(weight, 3)) for word, weight in found[:_MOST_WORDS] if weight >= _LEAST_WEIGHT]
 
     def _of_list(self, one: Ranked, text: str, falls: np.ndarray, language: str) -> list[Reasons]:
