@@ -289,7 +289,7 @@ def test_every_list_keeps_its_rules_and_leaves_out_nothing_else(
         and not any(fulfils(item, *rule) for rule in must_not.items())
     }
     assert {item.id for item in answer} == fits - taken and len(answer) == len(fits - taken)
-    assert f"No more than {len(answer)} items fit the rules" in answer.note
+    assert f"No more than {len(answer)} items fit the rules" in answer.note and answer.lasting == ""
 
 
 @pytest.mark.parametrize("diversity", [0.0, 0.7])

@@ -65,6 +65,12 @@ def read(text: str, before: str = "", shown: list[int] = SHOWN) -> FollowUp | No
         ("我看过第一部", "seen", 11),
         ("第一部我看过", "seen", 11),
         ("为什么推荐第四部？", "why", 14),
+        ("another one like the first", "more_like", 11),
+        ("films like number 2", "more_like", 12),
+        ("再来点类似第一部的", "more_like", 11),
+        ("跟第二部差不多的", "more_like", 12),
+        ("更多像第一部那样的", "more_like", 11),
+        ("第三部我看过了", "seen", 13),
     ],
 )
 def test_an_item_is_named_by_its_place(text: str, kind: str, item: int):
@@ -97,12 +103,26 @@ def test_a_title_of_several_items_means_the_one_in_the_list_or_nothing():
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("more like the fifth one", "fifth"), ("not number 9", "number 9"), ("我不喜欢第十个", "第十个")],
+    [
+        ("more like the fifth one", "fifth"),
+        ("not number 9", "number 9"),
+        ("我不喜欢第十个", "第十个"),
+        ("more like the fifteenth one", "fifteenth"),
+        ("像第二十部的", "第二十部"),
+    ],
 )
 def test_a_place_that_the_list_does_not_have_is_missing(text: str, named: str):
     found = read(text)
     assert found is not None and found.item is None and found.missing == named
     assert read(text, before="a comedy") == found
+
+
+def test_a_number_that_is_a_title_of_the_list_means_that_item():
+    def seven(title: str) -> list[int]:
+        return [13] if title == "seven" else []
+
+    assert follow_up("more like seven", "", SHOWN, seven) == FollowUp("more_like", 13)
+    assert read("more like seven") == FollowUp("more_like", None, "seven"), "else it is a place"
 
 
 @pytest.mark.parametrize("text", ["more like the first one", "not the last one", "最后一个很好"])

@@ -327,7 +327,7 @@ def test_the_guard_undoes_what_harms(recommender: Recommender, rate: float):
         ({"feedback": [0.9] * 4, "validation": [0.489] * 4}, ["validation"]),
         ({"feedback": [0.489] * 4, "validation": [0.9] * 4}, ["feedback"]),
         ({"feedback": [0.0] * 4, "validation": [0.0] * 4}, ["feedback", "validation"]),
-        # .475 on average with a standard error of .048: as likely chance as not
+        # .475 on average, with a standard error of .052: chance explains that
         ({"feedback": [0.35, 0.5, 0.6, 0.45], "validation": [0.35, 0.45, 0.6, 0.4]}, []),
         ({"feedback": [0.35, 0.4, 0.5, 0.45], "validation": [0.5] * 4}, ["feedback"]),
         ({"feedback": [0.4], "validation": [0.5] * 4}, ["feedback"]),

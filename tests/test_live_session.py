@@ -322,7 +322,7 @@ def test_more_like_an_item_comes_nearer_to_it(session: Session, recommender: Rec
     first = session.ask("a comedy", 5, hide_seen=False)
     liked = first.items[1]
     answer = session.ask("more like the second one", 5, hide_seen=False)
-    assert answer.note == f"More like {liked.title}." and liked.id not in ids(answer)
+    assert answer.note == answer.lasting == f"More like {liked.title}." and liked.id not in ids(answer)
     _, directions = recommender.model.item_directions()
     near = directions @ directions[recommender.catalogue.index[liked.id]]
     nearest = set(near[1:].topk(4).indices.add(1).tolist())  # itself and three more

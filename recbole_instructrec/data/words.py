@@ -6,11 +6,13 @@ import html
 import re
 import unicodedata
 
-# Characters of scripts that do not put spaces between words.
-_DENSE = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_NO_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+
+#: A character of a script that is read one by one: Chinese, Japanese, Korean.
+DENSE = re.compile(rf"[{_NO_SPACES}]")
 
 #: A word, or one such character.
-_WORD = re.compile(rf"[{_DENSE}]|(?:(?![{_DENSE}])[\w'-])+")
+_WORD = re.compile(rf"[{_NO_SPACES}]|(?:(?![{_NO_SPACES}])[\w'-])+")
 
 #: Control characters, and halves of surrogate pairs.
 _ILLEGIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -93,23 +93,19 @@ def _by_length(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tens
 
 
 def _last_item_only(model: LightSANs) -> Callable[..., torch.Tensor]:
-    """Let the last layer's feed-forward part be computed at the position of the last item only."""
-    forward, feed_forward = model.forward, model.trm_encoder.layer[-1].feed_forward
-    at_all = feed_forward.forward
+    """LightSANs' forward pass, with the last layer's feed-forward part at the position of the last item only."""
 
-    def at_last(item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
-        def at_one(hidden: torch.Tensor) -> torch.Tensor:
-            position = (item_seq_len - 1).view(-1, 1, 1).expand(-1, 1, hidden.shape[-1])
-            found: torch.Tensor = at_all(hidden.gather(1, position))
-            return found.expand_as(hidden)
+    def forward(item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
+        items, positions = model.embedding_layer(item_seq)
+        hidden = model.dropout(model.LayerNorm(items))
+        *before, last = model.trm_encoder.layer
+        for layer in before:
+            hidden = layer(hidden, positions)
+        attended = last.multi_head_attention(hidden, positions)
+        found: torch.Tensor = last.feed_forward(model.gather_indexes(attended, item_seq_len - 1))
+        return found
 
-        feed_forward.forward = at_one
-        try:
-            return forward(item_seq, item_seq_len)
-        finally:
-            feed_forward.forward = at_all
-
-    return at_last
+    return forward
 
 
 def _loss_of_masked(model: BERT4Rec) -> Callable[[Interaction], torch.Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from recbole_instructrec.data.words import DENSE
 from recbole_instructrec.live.catalogue import Catalogue
 from recbole_instructrec.live.phrases import DEFAULT, languages, phrases
 from recbole_instructrec.live.ranking import Ranked
@@ -189,7 +190,7 @@ def _joined(text: str, shares: dict[tuple[int, int], float]) -> dict[tuple[int, 
     joined: dict[tuple[int, int], float] = {}
     last: tuple[int, int] | None = None
     for span, share in sorted(shares.items()):
-        if share < _LEAST_WEIGHT / 2 or _latin(text[span[0]]):
+        if share < _LEAST_WEIGHT / 2 or not DENSE.match(text[span[0]]):
             joined[span], last = share, None
         elif last is not None and last[1] == span[0]:
             whole = (last[0], span[1])
@@ -202,7 +203,7 @@ def _joined(text: str, shares: dict[tuple[int, int], float]) -> dict[tuple[int, 
 def _named(text: str, span: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:
     """In a script without spaces: as much around as belongs to the name of the attribute."""
     begin, end = span
-    if _latin(text[begin]):
+    if not DENSE.match(text[begin]):
         return span
     for name in names:
         while begin > 0 and text[begin - 1 : end] in name:

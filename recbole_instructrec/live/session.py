@@ -66,6 +66,8 @@ class Answer:
         Attributes that were left out.
     note : str
         What else there is to say, in a sentence; empty for nothing.
+    lasting : str
+        What of the note holds for the request, whatever list answers it.
     event : int
         Number of the request in the feedback store.
     version : int
@@ -78,6 +80,7 @@ class Answer:
     heard: str = ""
     without: list[str] = field(default_factory=list)
     note: str = ""
+    lasting: str = ""
     event: int = 0
     version: int = 0
 
@@ -318,9 +321,8 @@ class Session:
         say = phrases(asked.language)
         few = say.note("few", n=len(items)) if len(items) < asked.want.k else ""
         note = say.notes(asked.note, few, say.note("cut") if ranked.understood.cut else "")
-        return Answer(
-            items, understood, ranked.understood.degree, asked.heard, asked.want.without, note, event, version
-        )
+        degree, without = ranked.understood.degree, asked.want.without
+        return Answer(items, understood, degree, asked.heard, without, note, asked.note, event, version)
 
     def asking(self, asked: Asked, ranked: Ranked, version: int) -> Event:
         """What the store keeps of a request."""

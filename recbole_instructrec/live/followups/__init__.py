@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from recbole_instructrec.data.words import ARTICLES, plain
+from recbole_instructrec.data.words import ARTICLES, DENSE, plain
 
 _FOLDER = Path(__file__).parent
 
@@ -27,7 +27,6 @@ _LONGEST = 500
 
 _APOSTROPHES = re.compile(r"['’‘`´]")
 _PUNCTUATION = re.compile(r"[^\w\s#'-]+")
-_DENSE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -152,10 +151,10 @@ class _Patterns:
                 self.kinds.append((kind, re.compile(expression)))
         polite = "|".join(sorted((re.escape(_bare(word)) for word in content["politeness"]), key=len, reverse=True))
         self._polite = re.compile(rf"^(?:(?:{polite})(?!\w) ?)+|(?: ?(?<!\w)(?:{polite}))+$")
-        if _DENSE.search(polite):  # no spaces between words
+        if DENSE.search(polite):  # no spaces between words
             self._polite = re.compile(rf"^(?:(?:{polite}) ?)+|(?: ?(?:{polite}))+$")
         starts = "|".join(sorted((re.escape(_bare(word)) for word in content["goes_on"]), key=len, reverse=True))
-        self.goes_on = re.compile(rf"(?:{starts})" + ("" if _DENSE.search(starts) else r"(?!\w)"))
+        self.goes_on = re.compile(rf"(?:{starts})" + ("" if DENSE.search(starts) else r"(?!\w)"))
         self.joined: str = content["joined"]
 
     def without_politeness(self, said: str) -> str:

@@ -92,7 +92,10 @@ class Phrases:
             Whether anything was said.
         """
         say, names = self._reasons, self._names
-        quoted = [[names["quoted"].format(name=title) for title in titles] for titles in (near, history)]
+
+        def quoted(titles: Sequence[str]) -> str:
+            return str(names["and"].join(names["quoted"].format(name=title) for title in titles))
+
         parts = []
         if fits:
             heard = [
@@ -103,9 +106,9 @@ class Phrases:
         if clear:
             parts.append(say["clear"].format(names=names["or"].join(map(self.attribute, clear))))
         if near:
-            parts.append(say["near"].format(titles=names["and"].join(quoted[0])))
+            parts.append(say["near"].format(titles=quoted(near)))
         if history:
-            parts.append(say["history"].format(titles=names["and"].join(quoted[1])))
+            parts.append(say["history"].format(titles=quoted(history)))
         sentence = str(say["between"].join(parts or [say["whole" if said else "whole_unsaid"]]))
         return sentence[0].upper() + sentence[1:] + str(say["end"])
 

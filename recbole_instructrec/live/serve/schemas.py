@@ -98,6 +98,7 @@ class Answered(BaseModel):
     heard: str
     without: list[str] = Field(description="Attributes that were left out.")
     note: str
+    lasting: str = Field(description="What of the note holds for the request, whatever list answers it.")
     event: int
     version: int
 

@@ -424,13 +424,13 @@ function ask(kind, request) {
   enqueue(async () => {
     setAsking(true);
     try {
-      const { text, said = text, fresh, restore, without } = request();
-      const answer = await send({ text, fresh, restore, without });
+      const { text, said = text, fresh, restore } = request();
+      const answer = await send({ text, fresh, restore });
       addLog("said", { text: said });
       if (answer.note) addLog("note", { text: answer.note });
       state.base = kind === "more" ? state.base : answer.heard || fresh || text;
       if (kind === "over") Object.assign(state, { hide: null, hideTold: null, base: "" });
-      Object.assign(state, { before: null, receipt: null, note: answer.note, context: lasting(answer.note) });
+      Object.assign(state, { before: null, receipt: null, note: answer.note, context: answer.lasting });
       state.open.clear();
       state.clicked.clear();
       take(answer, new Set(answer.without), kind === "more");
@@ -483,12 +483,6 @@ function take(answer, off, sameWords) {
     state.about.version = answer.version;
     renderServed();
   }
-}
-
-/** A note without what holds for one list alone. */
-function lasting(note) {
-  const passing = /No more than \d+ items fit[^.]*\.|Only the beginning of what you said was read\.|符合要求[^。]*。|[^。]*只读了开头。/g;
-  return note.replace(passing, "").trim();
 }
 
 /** What changed in the list, in a sentence or two. */
@@ -803,6 +797,10 @@ function renderHeard() {
   }
 }
 
+/** What a chip says. */
+const chipName = ({ sign, attribute }) =>
+  t(sign === "want" ? "chipWant" : "chipAvoid", { attribute: called(attribute) });
+
 function chipOf(chip) {
   const words = chip.words.map(([word]) => `“${word}”`).join(t("comma"));
   const sure = t("chipSure", { n: percent(chip.confidence) });
@@ -819,7 +817,7 @@ function chipOf(chip) {
       title: `${title}. ${t("chipAsk")}`,
       onclick: () => switchChip(chip.attribute),
     },
-    make("span", { class: "name" }, t(chip.sign === "want" ? "chipWant" : "chipAvoid", { attribute: called(chip.attribute) })),
+    make("span", { class: "name" }, chipName(chip)),
     unseen(`, ${sure}`),
     chip.on ? null : unseen(`, ${t("chipLeftOut")}`),
     meter,
@@ -844,7 +842,7 @@ function marked(text, chips) {
   let done = 0;
   for (const { at, end, chip } of places) {
     if (at < done) continue;
-    const title = t(chip.sign === "want" ? "chipWant" : "chipAvoid", { attribute: called(chip.attribute) });
+    const title = chipName(chip);
     nodes.push(text.slice(done, at), make("mark", { class: chip.sign, title }, text.slice(at, end)));
     done = end;
   }
