@@ -7,6 +7,7 @@ import ast
 import contextlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ def guarded(work: Callable[[], Any]) -> int:
     Returns
     -------
     int
-        0, or 1 after an error, or 130 after Ctrl-C.
+        0, or 1 after an error, 130 after Ctrl-C, 141 where the output is read no more.
     """
     try:
         work()
@@ -42,6 +43,9 @@ def guarded(work: Callable[[], Any]) -> int:
             file=sys.stderr,
         )
         return 130
+    except BrokenPipeError:  # whoever read the output has enough of it, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes as it ends
+        return 128 + signal.SIGPIPE
     except Exception as error:
         if os.environ.get(TRACEBACK) == "1":
             raise

@@ -382,6 +382,8 @@ def test_years_become_decades_beside_the_main_attributes(tmp_path):
     config = make_config(folder, load_col=columns, intent_also=["year"])
     _, _, _, test = build_data(config)
     attributes = test._dataset.attributes
+    tokens = test._dataset.field2id_token["item_id"]
+    assert attributes.years.tolist() == [0, *(1980 + 3 * int(one[1:]) if one != "i0" else 0 for one in tokens[1:])]
     genres = {genre for _, _, genres in small_items() for genre in genres.split()}
     assert set(attributes.names[: attributes.n_main]) == genres
     assert set(attributes.names[attributes.n_main :]) == {

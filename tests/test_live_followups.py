@@ -154,22 +154,26 @@ def test_what_speaks_of_the_whole_list(text: str, kind: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "before", "joined"),
+    ("text", "before", "joined", "alone"),
     [
-        ("but nothing scary", "a comedy", "a comedy, but nothing scary"),
-        ("But nothing scary!", "A comedy, please.", "A comedy, please, But nothing scary!"),
-        ("no horror", "a comedy", "a comedy, no horror"),
-        ("less violent", "war films", "war films, less violent"),
-        ("please, without war", "drama?", "drama, please, without war"),
-        ("但是不要恐怖片", "喜剧。", "喜剧，但是不要恐怖片"),
-        ("不要太长的", "喜剧", "喜剧，不要太长的"),
-        ("请不要恐怖片", "喜剧", "喜剧，请不要恐怖片"),
-        ("more like a western", "a comedy", "a comedy, more like a western"),
-        ("not Comedy", "a film", "a film, not Comedy"),
+        ("but nothing scary", "a comedy", "a comedy, but nothing scary", "nothing scary"),
+        ("But nothing scary!", "A comedy, please.", "A comedy, please, But nothing scary!", "nothing scary!"),
+        ("no horror", "a comedy", "a comedy, no horror", "no horror"),
+        ("less violent", "war films", "war films, less violent", "less violent"),
+        ("And a war film", "a comedy", "a comedy, And a war film", "a war film"),
+        ("this time, horror", "a comedy", "a comedy, this time, horror", "horror"),
+        ("please, without war", "drama?", "drama, please, without war", "please, without war"),
+        ("但是不要恐怖片", "喜剧。", "喜剧，但是不要恐怖片", "不要恐怖片"),
+        ("不要太长的", "喜剧", "喜剧，不要太长的", "不要太长的"),
+        ("请不要恐怖片", "喜剧", "喜剧，请不要恐怖片", "请不要恐怖片"),
+        ("more like a western", "a comedy", "a comedy, more like a western", "more like a western"),
+        ("not Comedy", "a film", "a film, not Comedy", "not Comedy"),
+        ("no horror", "a comedy, no horror", "a comedy, no horror", "no horror"),
+        ("but", "a comedy", "a comedy, but", "but"),
     ],
 )
-def test_what_goes_on_is_read_together_with_what_was_asked_before(text: str, before: str, joined: str):
-    assert read(text, before) == FollowUp("goes_on", text=joined)
+def test_what_goes_on_is_read_together_with_what_was_asked_before(text: str, before: str, joined: str, alone: str):
+    assert read(text, before) == FollowUp("goes_on", text=joined, alone=alone)
     assert read(text) is None, "without a request before it stands alone"
 
 
@@ -204,6 +208,23 @@ def test_a_request_of_its_own_is_no_follow_up(text: str):
 )
 def test_a_new_request_does_not_go_on_with_the_one_before(text: str):
     assert read(text, "a comedy") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("older", "older"),
+        ("only older ones, please", "older"),
+        ("something newer", "newer"),
+        ("more recent ones", "newer"),
+        ("有没有更老的？", "older"),
+        ("请给我新一点的", "newer"),
+    ],
+)
+def test_older_and_newer_speak_of_a_list_that_is_there(text: str, kind: str):
+    assert read(text) == read(text, "a comedy") == FollowUp(kind)
+    alone = read(text, shown=[])
+    assert alone is None, "else it is what somebody begins with"
 
 
 def test_who_is_polite_only_is_no_follow_up_and_no_crash():
@@ -266,7 +287,7 @@ def test_long_texts_are_read_in_no_time(text: str):
 def test_a_long_text_goes_on_from_its_beginning_and_is_else_a_request_of_its_own():
     long = "very " * 2000
     assert read(f"but nothing {long} scary", "a comedy") == FollowUp(
-        "goes_on", text=f"a comedy, but nothing {long} scary"
+        "goes_on", text=f"a comedy, but nothing {long} scary", alone=f"nothing {long} scary"
     )
     assert read(f"more like the second one {long}") is None
     assert read("more" + "." * 600 + " about the war") is None

@@ -424,10 +424,132 @@ def test_going_on_reads_both_texts(session: Session):
     assert [u["attribute"] for u in answer.understood] == ["Drama"], "a new request"
 
 
-def test_going_on_for_too_long_begins_anew(session: Session):
-    session.ask("a comedy " + "very " * 70, 5)
+def asked_for(answer: Answer) -> dict[str, str]:
+    return {one["attribute"]: one["sign"] for one in answer.understood}
+
+
+def test_going_on_for_too_long_drops_the_oldest_words_but_not_what_they_meant(session: Session):
+    session.ask("a comedy " + "very " * 40, 5)
+    answer = session.ask("and some war", 5)
+    assert answer.heard.startswith("a comedy") and not answer.note
     answer = session.ask("but no horror " + "ever " * 20, 5)
-    assert answer.heard.startswith("but no horror")
+    assert answer.heard.startswith("and some war, but no horror ever")
+    assert answer.note.startswith("Together that is too long")
+    assert asked_for(answer) == {"Comedy": "want", "War": "want", "Horror": "avoid"}
+    assert asked_for(session.ask("a drama", 5)) == {"Drama": "want"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        ("some comedy", "no comedy please", {"Comedy": "avoid"}),
+        ("no horror", "but some horror", {"Horror": "want"}),
+        ("a comedy, no war", "no comedy, only war", {"Comedy": "avoid", "War": "want"}),
+        ("a war film and a comedy", "but no war", {"Comedy": "want", "War": "avoid"}),
+    ],
+)
+def test_what_is_said_last_counts(session: Session, before: str, now: str, expected: dict[str, str]):
+    first = session.ask(before, 9)
+    answer = session.ask(now, 9)
+    assert answer.heard == f"{before}, {now}" and asked_for(answer) == expected
+    for name, sign in expected.items():
+        then, own = (sum(name in item.attributes for item in one) for one in (first, answer))
+        if asked_for(first)[name] != sign:
+            assert own > then if sign == "want" else own < then, name
+    assert asked_for(session.ask(None, 5)) == asked_for(session.ask("more", 5)) == expected, "from then on"
+    answer = session.ask("but some drama", 5)
+    assert asked_for(answer) == {**expected, "Drama": "want"}, "and further on"
+
+
+def test_what_is_said_last_counts_for_its_own_conversation_alone(recommender: Recommender):
+    texts = [("some comedy", "no comedy please"), ("some comedy, no comedy please", None), ("", None)]
+    sessions = [recommender.session(f"u{number}") for number in range(3)]
+    for session, (text, _) in zip(sessions, texts, strict=True):
+        session.ask(text, 5)
+    pairs = [(session, session.prepare(text, 5)) for session, (_, text) in zip(sessions, texts, strict=True)]
+    together = [asked_for(answer) for answer in recommender.answer(pairs)]
+    assert together == [{"Comedy": "avoid"}, asked_for(sessions[1].ask(None, 5)), {}]
+
+
+def test_an_attribute_that_was_left_out_can_be_asked_for_again(session: Session):
+    session.ask("a comedy, no war", 5)
+    assert session.ask(None, 5, without=["Comedy"]).without == ["Comedy"]
+    assert session.ask("but no horror", 5).without == ["Comedy"]
+    answer = session.ask("but a comedy", 5)
+    assert answer.without == [] and asked_for(answer) == {"Comedy": "want", "War": "avoid", "Horror": "avoid"}
+    assert session.ask("but a comedy", 5, without=["Comedy"]).without == ["Comedy"], "who says so means it"
+
+
+@pytest.fixture
+def dated(recommender: Recommender) -> Recommender:
+    """Items of the years 1971 to 1995, the last one of none."""
+    recommender.catalogue.years = np.arange(1970, 1996)
+    recommender.catalogue.years[[0, 25]] = 0
+    return recommender
+
+
+def test_older_and_newer_ones(dated: Recommender):
+    session, years = dated.session("a newcomer"), dated.catalogue.years
+
+    def of(answer: Answer) -> list[int]:
+        return [int(years[dated.catalogue.index[item.id]]) for item in answer]
+
+    plain = of(session.ask("a comedy", 7))
+    middle = int(np.median([year for year in plain if year]))
+    answer = session.ask("older ones, please", 7)
+    assert of(answer) and all(0 < year < middle for year in of(answer)) and answer.heard == "a comedy"
+    assert answer.note.startswith(f"From {middle - 1} or before.") and asked_for(answer) == {"Comedy": "want"}
+    further = session.ask("but no horror", 7)
+    assert set(of(further)) <= set(range(1971, middle)), "while the request goes on"
+    assert further.note.startswith(f"From {middle - 1} or before.")
+    middle_again = int(np.median(of(session.ask(None, 7))))
+    again = of(session.ask("只要更新的", 25))
+    assert sorted(again) == list(range(middle_again + 1, middle)), "within what was asked for"
+    assert session.ask(None, 1).note == f"{middle_again + 1}年到{middle - 1}年的。"
+    with_rules = session.ask(None, 25, must={"genre": "Drama"})
+    assert all("Drama" in item.attributes for item in with_rules) and set(of(with_rules)) <= set(again)
+    assert max(of(session.ask("a comedy", 25, hide_seen=False))) == 1994, "a new request"
+    assert session.ask("newer", 5).note.startswith("From 19")
+    assert max(of(session.ask("start over", 25, hide_seen=False))) == 1994
+
+
+def test_where_no_years_are_known_older_ones_are_no_crash(session: Session):
+    first = session.ask("a comedy", 5)
+    answer = session.ask("older ones", 5)
+    assert answer.note == "It is not known how old these are." and ids(answer) == ids(first)
+
+
+def test_of_items_that_look_alike_a_list_has_one(loaded: tuple, tmp_path: Path, monkeypatch):
+    _, model, dataset, parts = loaded
+    names = list(dataset.item_names)
+    same = [
+        item
+        for item in range(1, 26)
+        if np.array_equal(dataset.attributes.matrix[item].toarray()[0], dataset.attributes.matrix[1].toarray()[0])
+    ]
+    assert len(same) > 1
+    for item in same:
+        names[item] = "A film of one name"
+    monkeypatch.setattr(dataset, "item_names", names)
+    recommender = Recommender(model, dataset, tmp_path / "alike.sqlite", parts=parts)
+    plain = recommender.session("a newcomer").ask("", 25, hide_seen=False)
+    titles = [item.title for item in plain]
+    assert titles.count("A film of one name") == 1 and len(titles) == 25 - len(same) + 1
+    monkeypatch.setattr(recommender._ranker, "_twin", None)
+    every = [item.id for item in recommender.session("a newcomer").ask("", 25, hide_seen=False)]
+    tokens = {recommender.catalogue.tokens[item] for item in same}
+    best = next(one for one in every if one in tokens)
+    assert [item.id for item in plain] == [one for one in every if one == best or one not in tokens]
+
+
+def test_what_looks_like_an_item_that_is_left_out_is_left_out_too(loaded: tuple, tmp_path: Path, monkeypatch):
+    _, model, dataset, parts = loaded
+    monkeypatch.setattr(dataset, "item_names", ["" if not item else "One name" for item in range(26)])
+    recommender = Recommender(model, dataset, tmp_path / "alike.sqlite", parts=parts)
+    session = recommender.session("a newcomer")
+    first = session.ask("", 1).items[0]
+    session.feedback(first.id, "dislike")
+    assert all(sorted(item.attributes) != sorted(first.attributes) for item in session.ask("", 25))
 
 
 def test_starting_over_forgets_the_conversation_but_not_the_feedback(session: Session):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -140,7 +142,7 @@ def test_the_command_line(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.
         (["recommend", "a", "--checkpoint=nowhere.pth"], "there is no checkpoint"),
         (["recommend", "a", "--checkpoint=."], "no .pth file"),
         (["feedback", "--use=7"], "no version 7"),
-        (["recommend", "a", "--k=0"], "k: a number"),
+        (["recommend", "a", "--diversity=3"], "diversity: a number"),
         (["recommend", "a", "--rating_scale=5"], "two numbers"),
         (["serve", "--host=0.0.0.0"], "a token is needed"),
     ],
@@ -150,6 +152,47 @@ def test_errors_are_words(checkpoint: Path, arguments: list[str], words: str, mo
     assert run(monkeypatch, *arguments, *given, f"--store={tmp_path / 'f.sqlite'}") == 1
     told = capsys.readouterr()
     assert words in told.err and "Traceback" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["recommend", "--requests=nowhere.jsonl"], "nowhere.jsonl cannot be read"),
+        (["recommend", "--requests=.", "--output=a.jsonl"], "cannot be read"),
+        (["recommend", "--requests={here}", "--output=."], "cannot be written"),
+        (["recommend", "--requests={here}", "--output={here}/a.jsonl"], "cannot be written"),
+        (["recommend", "a", "--rating_scale=5"], "two numbers"),
+        (["serve", "--port={port}"], "something listens there already. Give another --port"),
+        (["serve", "--host=nowhere.invalid", "--token=0123456789abcdef"], "Give another --host"),
+        (["serve", "--token=short"], "at least 16 characters"),
+        (["serve", "--host=0.0.0.0"], "a token is needed"),
+    ],
+)
+def test_a_bad_command_line_is_told_before_anything_is_loaded(
+    arguments: list[str], words: str, monkeypatch, tmp_path: Path, capsys
+):
+    monkeypatch.setattr(Recommender, "load", lambda *args, **kwargs: pytest.fail("this takes its time"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        given = [one.format(here=__file__, port=taken.getsockname()[1]) for one in arguments]
+        assert run(monkeypatch, *given) == 1
+    told = capsys.readouterr()
+    assert words in told.err and "Traceback" not in told.err
+
+
+@pytest.mark.parametrize("argument", ["--k=0", "--k=101", "--k=ten", "--threads=-1"])
+def test_numbers_out_of_their_bounds_are_told_with_the_bounds(argument: str, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "recommend", "a", argument)
+    assert re.search(r"a number from \d+ to \d+ is expected", capsys.readouterr().err)
+
+
+def test_whoever_has_read_enough_of_the_output_sees_no_error(checkpoint: Path, tmp_path: Path):
+    source = tmp_path / "requests.jsonl"
+    source.write_text('{"text": "a comedy", "k": 25}\n' * 200, encoding="utf-8")
+    command = f"{sys.executable} -m recbole_instructrec.cli recommend --checkpoint={checkpoint} --requests={source}"
+    command += f" --store={tmp_path / 'f.sqlite'} | head -c 20"
+    done = subprocess.run(["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, timeout=240)
+    assert done.returncode == 141 and done.stdout.startswith(b'{"line": 1') and b"ipe" not in done.stderr
 
 
 def test_a_pipe_into_the_real_program(checkpoint: Path, tmp_path: Path):

@@ -116,6 +116,8 @@ class Attributes:
         Number of attributes of ``fields``.
     matrix : scipy.sparse.csr_matrix
         ``[n_items, n_attributes]``, 1 where the item has the attribute.
+    years : ndarray
+        Of the items, from the first field that holds years, int, ``[n_items]``; 0 where none is known.
 
     Notes
     -----
@@ -123,6 +125,7 @@ class Attributes:
     """
 
     def __init__(self, dataset: Any, fields: Sequence[str], max_values: int, also: Sequence[str] = ()) -> None:
+        self.years = np.zeros(dataset.item_num, dtype=np.int64)
         names, main = self._matrix_of(dataset, fields, max_values, "intent_field", ())
         more, rest = self._matrix_of(dataset, also, max_values, "intent_also", names)
         self.names, self.n_main = names + more, len(names)
@@ -131,9 +134,8 @@ class Attributes:
         if fields and bare:
             getLogger().warning(f"{bare} of {dataset.item_num - 1} items have none of the attributes of intent_field.")
 
-    @staticmethod
     def _matrix_of(
-        dataset: Any, fields: Sequence[str], max_values: int, option: str, taken: Sequence[str]
+        self, dataset: Any, fields: Sequence[str], max_values: int, option: str, taken: Sequence[str]
     ) -> tuple[list[str], csr_matrix]:
         pairs: list[tuple[int, str]] = []
         for field in fields:
@@ -141,6 +143,8 @@ class Attributes:
             distinct = {word for words in values for word in words}
             # A few cells of a column of years may hold something else; they count as empty then.
             years = 0 < len(distinct) < 10 * sum(bool(_YEAR.fullmatch(word)) for word in distinct) / 9
+            if years and not self.years.any():
+                self.years[:] = [int(words[0]) if words and _YEAR.fullmatch(words[0]) else 0 for words in values]
             for item, words in enumerate(values):
                 said = [f"{word[:3]}0s" for word in words if _YEAR.fullmatch(word)] if years else words
                 pairs.extend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +32,11 @@ class Catalogue:
         The way back.
     titles : list of str
         What to show, ``[n_items]``; the id where an item has no title.
+    years : ndarray
+        Of the items, ``[n_items]``; 0 where none is known.
+    twin : ndarray or None
+        For each item the first that is shown alike, which may be itself, ``[n_items]``: nobody could tell which of
+        the two is meant. None where all differ.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -40,6 +46,29 @@ class Catalogue:
         self.titles = [_article_first(name) or token for name, token in names]
         self.attribute_names: list[str] = list(dataset.attributes.names)
         self._attributes = dataset.attributes.matrix.tocsr()
+        self.years: np.ndarray = dataset.attributes.years
+        self.twin = self._first_alike()
+
+    def _first_alike(self) -> np.ndarray | None:
+        by_title: dict[str, list[int]] = {}
+        for item, title in enumerate(self.titles[1:], 1):
+            by_title.setdefault(title, []).append(item)
+        if len(by_title) == len(self.index):
+            return None
+        twin, found = np.arange(len(self.titles)), False
+        for items in by_title.values():
+            if len(items) > 1:
+                first: dict[tuple[int, tuple[str, ...]], int] = {}
+                for item in items:
+                    twin[item] = first.setdefault((int(self.years[item]), tuple(self.attributes_of(item))), item)
+                found |= len(first) < len(items)
+        return twin if found else None
+
+    def with_twins(self, items: Sequence[int]) -> list[int]:
+        """Some items, and those that are shown alike."""
+        if self.twin is None or not items:
+            return list(items)
+        return np.flatnonzero(np.isin(self.twin, self.twin[list(items)])).tolist()
 
     def item(self, token: object) -> int:
         """Internal id of an item.

@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from recbole_instructrec.live.errors import LiveError
+from recbole_instructrec.live.session import LONGEST_LIST
 
 #: Where a token may stand that others on the machine are not to see among the processes.
 TOKEN = "RECBOLE_INSTRUCTREC_TOKEN"
@@ -37,10 +39,10 @@ def add_parsers(commands: Any) -> None:
         parser.add_argument("--store", help="file of the feedback (default: CHECKPOINT.feedback.sqlite)")
         parser.add_argument("--data_path", help="folder of the data sets, where it has moved since training")
         parser.add_argument("--rating_scale", default="1,5", help="lowest and highest rating (default: 1,5)")
-        parser.add_argument("--threads", type=int, default=0, help="of torch (default: its own choice)")
+        parser.add_argument("--threads", type=_threads, default=0, help="of torch (default: its own choice)")
     for parser in (chat, recommend):
         parser.add_argument("--user", help="who asks (default: a guest)")
-        parser.add_argument("--k", type=int, default=5, help="length of a list (default: 5)")
+        parser.add_argument("--k", type=_length, default=5, help="length of a list (default: 5)")
     recommend.add_argument("text", nargs="?", default="", help="the request")
     recommend.add_argument("--requests", type=Path, help="a file with a JSON object a line: text, user, k, must, ...")
     recommend.add_argument("--output", type=Path, help="file for the answers (default: standard output)")
@@ -49,7 +51,7 @@ def add_parsers(commands: Any) -> None:
     recommend.add_argument("--diversity", type=float, default=0.0, help="0 to 1")
     recommend.add_argument("--json", action="store_true", help="print the answer as JSON")
     serve.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine alone)")
-    serve.add_argument("--port", type=int, default=8000, help="(default: 8000)")
+    serve.add_argument("--port", type=_port, default=8000, help="(default: 8000)")
     serve.add_argument("--token", help=f"what clients must send; needed where others reach the host (or in ${TOKEN})")
     serve.add_argument("--names", nargs="*", default=[], help="names that the service is called by")
     serve.add_argument("--rate", type=float, default=20.0, help="requests a second and client, 0: no bound")
@@ -76,13 +78,23 @@ def work(args: argparse.Namespace) -> int:
     int
         0, or 1 where some requests of a file could not be answered or something of a user is left.
     """
+    # What is wrong with the command line is told before anything takes its time.
+    scale, token = _scale(args.rating_scale), getattr(args, "token", None) or os.environ.get(TOKEN)
+    if args.command == "serve":
+        from recbole_instructrec.live.serve.run import check_address
+
+        check_address(args.host, args.port, token)
+    if args.command == "recommend" and args.requests:
+        from recbole_instructrec.live.requests_file import check_files
+
+        check_files(args.requests, args.output)
     import torch
 
     from recbole_instructrec.live.recommender import Recommender
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    recommender = Recommender.load(args.checkpoint, args.store, _scale(args.rating_scale), args.data_path)
+    recommender = Recommender.load(args.checkpoint, args.store, scale, args.data_path)
     if args.command == "chat":
         from recbole_instructrec.live.terminal import chat
 
@@ -94,7 +106,7 @@ def work(args: argparse.Namespace) -> int:
             recommender,
             args.host,
             args.port,
-            args.token or os.environ.get(TOKEN),
+            token,
             args.names,
             args.rate,
             largest_batch=args.largest_batch,
@@ -151,6 +163,20 @@ def _feedback(recommender: Any, args: argparse.Namespace) -> int:
             )
         return 1 if found.traces else 0
     return 0
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    """Reads a whole number within bounds, for argparse."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"a number from {lowest} to {highest} is expected, not {text!r:.40}")
+        return int(text)
+
+    return read
+
+
+_threads, _length, _port = _whole(0, 1024), _whole(1, LONGEST_LIST), _whole(1, 65_535)
 
 
 def _scale(text: str) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from recbole_instructrec.live.diversity import diverse
 from recbole_instructrec.live.large import CANDIDATES, LARGE, LargeCatalogue, best_of_many
 from recbole_instructrec.live.users import UserState
 from recbole_instructrec.model.instructions import Said
+from recbole_instructrec.model.intent import Intent
 from recbole_instructrec.model.losses import all_scores
-from recbole_instructrec.model.understood import Understood
+from recbole_instructrec.model.understood import Understood, recognised
 
 #: How far the situation moves towards items that more of is asked for, and away from those that were not liked, as
 #: shares of its length (Rocchio, 1971).
@@ -47,6 +48,13 @@ class Want:
         Items that must not stand in the list.
     without : list of str
         Attributes that were understood and are not meant.
+    latest : str
+        What was said last, where the text is of several steps: it has the last word on what it speaks of, which one
+        who reads "some comedy, no comedy" as a whole could not know.
+    settled : dict
+        What earlier steps asked for, as in :class:`Settled`.
+    withdrawn : list of str
+        Attributes that earlier steps left out; what was said last may ask for them again.
     allowed : Tensor or None
         Items that may stand in the list, bool, ``[n_items]``; None for all.
     diversity : float
@@ -60,8 +68,26 @@ class Want:
     away: list[int] = field(default_factory=list)
     left_out: list[int] = field(default_factory=list)
     without: list[str] = field(default_factory=list)
+    latest: str = ""
+    settled: dict[str, tuple[float, float]] = field(default_factory=dict)
+    withdrawn: list[str] = field(default_factory=list)
     allowed: torch.Tensor | None = None
     diversity: float = 0.0
+
+
+class Settled(NamedTuple):
+    """What a request asks for after all of its steps.
+
+    Attributes
+    ----------
+    attributes : dict
+        Presence and sign, as logits, by attribute.
+    without : list of str
+        Attributes that were left out.
+    """
+
+    attributes: dict[str, tuple[float, float]]
+    without: list[str]
 
 
 @dataclass
@@ -82,6 +108,8 @@ class Ranked:
         What the user took, as far as the model looks back.
     toward : list of int
         Items that more of was asked for.
+    settled : Settled
+        What was asked for and left out, this step included.
     """
 
     items: list[int]
@@ -90,6 +118,7 @@ class Ranked:
     attention: torch.Tensor | None
     history: list[int]
     toward: list[int]
+    settled: Settled
 
 
 class Ranker:
@@ -101,9 +130,12 @@ class Ranker:
         Trained, in evaluation mode.
     dataset : InstructRecDataset
         For the names of its fields and the context.
+    twin : ndarray, optional
+        For each item the first that is shown alike, ``[n_items]``: of these a list has one, the best.
     """
 
-    def __init__(self, model: Any, dataset: Any) -> None:
+    def __init__(self, model: Any, dataset: Any, twin: np.ndarray | None = None) -> None:
+        self._twin = None if twin is None else torch.from_numpy(twin)
         self._model, self._context = model, dataset.context
         self._items = dataset.iid_field + dataset.config["LIST_SUFFIX"]
         self._length, self._longest = dataset.item_list_length_field, dataset.max_item_list_len
@@ -127,7 +159,7 @@ class Ranker:
         if not wants:
             return []
         model = self._model
-        said = self._heard(wants)
+        said, settled = self._heard(wants)
         understood = model.understood(said)
         state, context, seen = model.situations(self.rows([want.state for want in wants]), said)
         directions = model.item_directions()[1]
@@ -152,6 +184,7 @@ class Ranker:
                     said.attention[attended] if said.attention and attended >= 0 else None,
                     want.state.items[-self._longest :],
                     want.toward,
+                    settled[row],
                 )
             )
         return result
@@ -193,7 +226,7 @@ class Ranker:
             scores = model.scores(state[row : row + 1], directions, own, of_context, seen[row : row + 1], items)
             line = all_scores(scores._replace(hidden=hidden[row : row + 1]))[0]
             line = line + scores.repeat * torch.isin(items, seen[row])
-            values, places = self._best(line, want, directions[items])
+            values, places = self._best(line, want, directions[items], items)
             lists.append((values, items.cpu()[places]))
         return lists
 
@@ -211,22 +244,47 @@ class Ranker:
             batch[CONTEXT] = torch.from_numpy(np.stack(codes))
         return Interaction(batch).to(self._model.device)
 
-    def _heard(self, wants: Sequence[Want]) -> Said:
-        """What is said, without the attributes that are not meant."""
-        said: Said = self._model.hear([want.text for want in wants])
-        if said.intent is None or not any(want.without for want in wants):
-            return said
+    def _heard(self, wants: Sequence[Want]) -> tuple[Said, list[Settled]]:
+        """What is said, as the latest words settle it, and what is so settled for each request."""
+        latest = [row for row, want in enumerate(wants) if want.latest]
+        said: Said = self._model.hear([want.text for want in wants] + [wants[row].latest for row in latest])
+        of_latest = dict(zip(latest, said.line[len(wants) :].tolist(), strict=True))
+        said = said._replace(line=said.line[: len(wants)])
+        lines = said.line.tolist()
+        if said.intent is None:
+            return said, [Settled(want.settled, want.without) for want in wants]
+        spoken = recognised(said.intent)
+        settled = []
+        for row, want in enumerate(wants):
+            new = (
+                {}
+                if want.settled and not want.latest
+                else self._spoken(said.intent, spoken, of_latest.get(row, lines[row]))
+            )
+            withdrawn = [name for name in want.withdrawn if name not in new or not want.latest]
+            settled.append(Settled({**want.settled, **new}, [*want.without, *withdrawn]))
+        changed = [row for row, want in enumerate(wants) if want.latest or want.settled or settled[row].without]
+        if not any(lines[row] >= 0 for row in changed):
+            return said, settled
         # A line a request: others may say the same and mean all of it.
-        speaks = torch.nonzero(said.line >= 0).flatten()
-        line = said.line.clone()
-        line[speaks] = torch.arange(len(speaks), device=line.device)
-        said = said.of_lines(line, said.line[speaks])
+        speaks = [row for row, line in enumerate(lines) if line >= 0]
+        said = said.of_lines(_places(speaks, said.line), said.line[speaks])
         assert said.intent is not None
-        presence = said.intent.presence.clone()
-        for place, row in enumerate(speaks.tolist()):
-            columns = [self._columns[name] for name in wants[row].without if name in self._columns]
-            presence[place, columns] = -1e4
-        return said._replace(intent=said.intent._replace(presence=presence))
+        presence, sign = said.intent.presence.clone(), said.intent.sign.clone()
+        for place, row in enumerate(speaks):
+            if row in changed:
+                for name, (there, wanted) in settled[row].attributes.items():
+                    presence[place, self._columns[name]], sign[place, self._columns[name]] = there, wanted
+                presence[place, [self._columns[name] for name in settled[row].without if name in self._columns]] = -1e4
+        return said._replace(intent=said.intent._replace(presence=presence, sign=sign)), settled
+
+    def _spoken(self, intent: Intent, spoken: torch.Tensor, line: int) -> dict[str, tuple[float, float]]:
+        """Presence and sign of the attributes that one instruction speaks of."""
+        if line < 0:
+            return {}
+        columns = torch.nonzero(spoken[line]).flatten().tolist()
+        pairs = zip(intent.presence[line, columns].tolist(), intent.sign[line, columns].tolist(), strict=True)
+        return {self._model.attribute_names[column]: pair for column, pair in zip(columns, pairs, strict=True)}
 
     @staticmethod
     def _moved(hidden: torch.Tensor, directions: torch.Tensor, wants: Sequence[Want]) -> torch.Tensor:
@@ -245,13 +303,36 @@ class Ranker:
             hidden = hidden.index_copy(0, torch.tensor([row], device=hidden.device), moved.unsqueeze(0))
         return hidden
 
-    @staticmethod
-    def _best(line: torch.Tensor, want: Want, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores and items of one list."""
-        best = line.topk(min(len(line), want.k * (DIVERSE_FROM if want.diversity else 1)))
-        kept = torch.isfinite(best.values)
-        values, items = best.values[kept].cpu(), best.indices[kept].cpu()
-        if want.diversity and len(items):
-            chosen = diverse(values, table[items].cpu(), want.k, want.diversity)
-            values, items = values[chosen], items[chosen]
-        return values, items
+    def _best(
+        self, line: torch.Tensor, want: Want, table: torch.Tensor, of: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores and places in ``line`` of one list: scores of all items, or of the items ``of`` with their vectors."""
+        n = want.k * (DIVERSE_FROM if want.diversity else 1)
+        while True:
+            best = line.topk(min(len(line), n))
+            kept = torch.isfinite(best.values)
+            values, places = best.values[kept].cpu(), best.indices[kept].cpu()
+            if self._twin is None:
+                break
+            alone = _first_of_each(self._twin[places if of is None else of.cpu()[places]])
+            if len(alone) >= want.k or len(places) < n:
+                values, places = values[alone], places[alone]
+                break
+            n *= 2  # some look alike, so that there are fewer
+        if want.diversity and len(places):
+            chosen = diverse(values, table[places].cpu(), want.k, want.diversity)
+            values, places = values[chosen], places[chosen]
+        return values[: want.k], places[: want.k]
+
+
+def _first_of_each(values: torch.Tensor) -> torch.Tensor:
+    """Places at which a value stands for the first time, in order."""
+    _, first = np.unique(values.numpy(), return_index=True)
+    return torch.from_numpy(np.sort(first))
+
+
+def _places(rows: Sequence[int], of: torch.Tensor) -> torch.Tensor:
+    """For each of n rows its place among those that are named, -1 for others; as another tensor of n."""
+    places = torch.full_like(of, -1)
+    places[list(rows)] = torch.arange(len(rows), device=of.device, dtype=of.dtype)
+    return places

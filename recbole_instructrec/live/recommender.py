@@ -102,7 +102,7 @@ class Recommender:
         self.users = Users(dataset, self.catalogue, self.store, rating_scale)
         self.rules = Rules(dataset)
         self.explainer = Explainer(model, self.catalogue)
-        self._ranker = Ranker(model, dataset)
+        self._ranker = Ranker(model, dataset, self.catalogue.twin)
         self.versions = Versions(model, self.store, safe_parts(model))
         self.working = threading.RLock()
         #: Whether the model has learned that users do not take an item twice.

@@ -20,6 +20,30 @@ _AT_A_TIME = 64
 _KEYS = {"user", "text", "k", "must", "must_not", "without", "hide_seen", "diversity", "reasons", "language", "id"}
 
 
+def check_files(source: Path, output: Path | None) -> None:
+    """Refuse what cannot be read or written, before anything is loaded.
+
+    Raises
+    ------
+    LiveError
+        When ``source`` is no file that can be read, or ``output`` lies where none can be written.
+    """
+    try:
+        with open(source, "rb"):
+            pass
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    if output is None:
+        return
+    folder = next(one for one in output.absolute().parents if one.exists())
+    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise LiveError(f"{output} cannot be written. Give a file in a folder that can.")
+
+
+def _unreadable(source: Path, error: OSError) -> LiveError:
+    return LiveError(f"{source} cannot be read ({error}). Give a file with a JSON object a line.")
+
+
 def answer_file(recommender: Recommender, source: Path, output: Path | None, k: int) -> tuple[int, int]:
     """Answer a file of requests.
 
@@ -49,12 +73,12 @@ def answer_file(recommender: Recommender, source: Path, output: Path | None, k: 
     try:
         lines = source.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
-        raise LiveError(f"{source} cannot be read ({error}). Give a file with a JSON object a line.") from error
+        raise _unreadable(source, error) from error
     counts = [0, 0]
+    if output is None:
+        _write(recommender, lines, k, sys.stdout, counts)
+        return counts[0], counts[1]
     try:
-        if output is None:
-            _write(recommender, lines, k, sys.stdout, counts)
-            return counts[0], counts[1]
         temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
         try:
             output.parent.mkdir(parents=True, exist_ok=True)

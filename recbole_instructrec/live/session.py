@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
 from recbole_instructrec.data.words import legible
 from recbole_instructrec.live.errors import LiveError
 from recbole_instructrec.live.events import ASK, TAKEN, Event, check_rating, check_said
-from recbole_instructrec.live.followups import FollowUp, follow_up
+from recbole_instructrec.live.followups import OF_A_LIST_THERE_IS, FollowUp, follow_up, open_ended
 from recbole_instructrec.live.phrases import DEFAULT, Phrases, language_of, languages, phrases
 from recbole_instructrec.live.ranking import Ranked, Want
 from recbole_instructrec.live.reasons import Reasons
@@ -20,8 +23,7 @@ if TYPE_CHECKING:
 
 LONGEST_LIST = 100
 
-# What is asked for in several steps is read as one text; the reader reads no more than so much anyway.
-_LONGEST_JOINED = 400
+_FIRST_YEAR, _LAST_YEAR = 1, 9999
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Answer:
 
 @dataclass
 class Asked:
-    """A request on its way: what is ranked, and what the answer will need of it."""
+    """A request on its way: what is ranked, and what the answer will need; ``parts`` are the steps of ``heard``."""
 
     want: Want
     heard: str
@@ -106,6 +108,7 @@ class Asked:
     language: str
     reasons: bool
     forgotten: int
+    parts: list[str]
 
 
 class Session:
@@ -138,6 +141,9 @@ class Session:
         """Nothing has been said yet."""
         self.shown: list[int] = []
         self.heard = ""
+        self._parts: list[str] = []  # what was heard, by the steps in which it was said
+        self._settled: dict[str, tuple[float, float]] = {}
+        self._years: tuple[int, int] | None = None  # the first and the last that are asked for
         self._version = 0
         self._passed: list[int] = []  # on earlier pages of the same request
         self._toward: list[int] = []
@@ -247,11 +253,18 @@ class Session:
         self._forget()
         spoken = follow_up(said, self.heard, self.shown, self._recommender.catalogue.titled) if said else None
         goes_on = said is None or (spoken is not None and spoken.kind != "reset")
-        left = list(self._without if without is None and goes_on else named)
+        withdrawn = list(self._without if without is None and goes_on else ())
         spoke = language_of(said or "")
         self._language = language or spoke or self._language
         say = phrases(self._language)
-        heard, note = (self.heard, "") if said is None else self._take_up(said, spoken, say)
+        if spoken is None and said is not None:
+            self._passed, self._toward, self._away, self._years = [], [], [], None
+        parts, note = (self._parts, "") if said is None else self._take_up(said, spoken, say)
+        if self._years is not None:
+            first, last = self._years
+            kind = "until" if first == _FIRST_YEAR else "since" if last == _LAST_YEAR else "years"
+            note = say.notes(note, say.note(kind, first=first, last=last))
+        heard = "".join(parts)
         if spoken is None and spoke is not None and spoke != DEFAULT and spoke not in self._recommender.languages:
             note = say.notes(note, say.note("untaught"))
         hide = self._unseen or self._recommender.never_twice if hide_seen is None else hide_seen
@@ -259,44 +272,79 @@ class Session:
         left_out = [*state.disliked, *self._passed, *self._toward, *self._away, *self._skipped]
         if hide:
             left_out += state.items
-        want = Want(state, heard, k, list(self._toward), list(self._away), left_out, left, allowed, float(diversity))
-        return Asked(want, heard, note, self._language, reasons, self._forgotten)
+        want = Want(
+            state,
+            heard,
+            k,
+            list(self._toward),
+            list(self._away),
+            self._recommender.catalogue.with_twins(left_out),
+            list(named),
+            spoken.alone if spoken is not None else "",
+            self._settled if goes_on else {},
+            withdrawn,
+            self._of_the_years(allowed),
+            float(diversity),
+        )
+        return Asked(want, heard, note, self._language, reasons, self._forgotten, parts)
 
-    def _take_up(self, said: str, spoken: FollowUp | None, say: Phrases) -> tuple[str, str]:
-        """What a text means after what was said before: the text to read, and a note."""
+    def _of_the_years(self, allowed: torch.Tensor | None) -> torch.Tensor | None:
+        """What rules allow, and of that what is of the years that are asked for."""
+        if self._years is None:
+            return allowed
+        years = self._recommender.catalogue.years
+        within = torch.from_numpy((years >= self._years[0]) & (years <= self._years[1]))
+        return within if allowed is None else within & allowed
+
+    def _take_up(self, said: str, spoken: FollowUp | None, say: Phrases) -> tuple[list[str], str]:
+        """What a text means after what was said before: the text to read, in its parts, and a note."""
         titles = self._recommender.catalogue.titles
         if spoken is None:
-            self._passed, self._toward, self._away = [], [], []
-            return said, ""
+            return [said], ""
         if spoken.missing:
-            return self.heard, say.note("missing" if self.shown else "no_list", said=said, n=len(self.shown))
+            return self._parts, say.note("missing" if self.shown else "no_list", said=said, n=len(self.shown))
         if spoken.kind == "goes_on":
             self._passed = []
-            if len(spoken.text) > _LONGEST_JOINED:
-                return said, say.note("too_long")
-            return spoken.text, ""
+            parts = [*self._parts[:-1], open_ended(self._parts[-1]), spoken.text[len(open_ended(self.heard)) :]]
+            whole = len(parts)
+            while len(parts) > 1 and not self._recommender.model.reads_whole("".join(parts)):
+                parts = [parts[1].lstrip(" ,，"), *parts[2:]]
+            return parts, say.note("too_long") if len(parts) < whole else ""
         if spoken.kind == "reset":
             self._passed, self._toward, self._away, self._skipped = [], [], [], []
-            self._unseen = False
-            return "", say.note("reset")
+            self._unseen, self._years = False, None
+            return [], say.note("reset")
         if spoken.kind == "more":
             self._passed += self.shown
-            return self.heard, ""
+            return self._parts, ""
         if spoken.kind == "unseen":
             self._unseen = True
-            return self.heard, say.note("unseen")
+            return self._parts, say.note("unseen")
+        if spoken.kind in OF_A_LIST_THERE_IS:
+            return self._parts, self._turn_to(spoken.kind, say)
         assert spoken.item is not None
         title = titles[spoken.item]
         if spoken.kind == "why":
             reason = self._last_reasons.get(spoken.item)
-            return self.heard, say.note("why", title=title, reason=reason) if reason else say.note("not_listed")
+            return self._parts, say.note("why", title=title, reason=reason) if reason else say.note("not_listed")
         if spoken.kind == "more_like":  # of what was asked for
             self._toward, self._passed = [spoken.item], []
         elif spoken.kind == "less_like":
             self._away.append(spoken.item)
         else:
             self.feedback(self._recommender.catalogue.tokens[spoken.item], spoken.kind)
-        return self.heard, say.note(spoken.kind, title=title)
+        return self._parts, say.note(spoken.kind, title=title)
+
+    def _turn_to(self, kind: str, say: Phrases) -> str:
+        """Ask for what is older or newer than half of the list; a note where that cannot be told."""
+        years = self._recommender.catalogue.years[self.shown]
+        if not years.any():
+            return say.note("no_years")
+        year = int(np.median(years[years > 0]))
+        first, last = self._years or (_FIRST_YEAR, _LAST_YEAR)
+        self._passed = []
+        self._years = (first, min(last, year - 1)) if kind == "older" else (max(first, year + 1), last)
+        return ""
 
     def finish(self, asked: Asked, ranked: Ranked, reasons: Sequence[Reasons], event: int, version: int) -> Answer:
         """The second half of :meth:`ask`: the list has been made and stored."""
@@ -307,7 +355,7 @@ class Session:
             for item, score, why in zip(ranked.items, ranked.scores, explained, strict=True)
         ]
         self.shown, self.heard, self._version = ranked.items, asked.heard, version
-        self._without = asked.want.without
+        self._parts, (self._settled, self._without) = asked.parts, ranked.settled
         self._last_reasons = {item: why.sentence for item, why in zip(ranked.items, explained, strict=True) if why}
         words = self._recommender.explainer.words
         understood = [
@@ -321,7 +369,7 @@ class Session:
         say = phrases(asked.language)
         few = say.note("few", n=len(items)) if len(items) < asked.want.k else ""
         note = say.notes(asked.note, few, say.note("cut") if ranked.understood.cut else "")
-        degree, without = ranked.understood.degree, asked.want.without
+        degree, without = ranked.understood.degree, ranked.settled.without
         return Answer(items, understood, degree, asked.heard, without, note, asked.note, event, version)
 
     def asking(self, asked: Asked, ranked: Ranked, version: int) -> Event:

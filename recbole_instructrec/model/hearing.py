@@ -222,6 +222,10 @@ class Hearing(SequentialRecommender):
         cut = self.instructions.are_cut(words)
         return Said(line, numbers, vectors, intent, mentions, frozen, cut, attention)
 
+    def reads_whole(self, text: str) -> bool:
+        """Whether all of a text is read, and not its beginning alone (``max_text_tokens``)."""
+        return self.instructions is None or not self.instructions.are_cut([legible(text)])[0]
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where the tokens of a text stand in it, as :class:`~.instructions.Said` has the attention to them.
 

@@ -19,6 +19,9 @@ _FOLDER = Path(__file__).parent
 OF_AN_ITEM = ("more_like", "less_like", "like", "dislike", "seen", "why")
 OF_THE_LIST = ("more", "reset", "unseen")
 
+#: Of the whole list, too, but only where there is one: "older films" may be what somebody begins with.
+OF_A_LIST_THERE_IS = ("older", "newer")
+
 #: Of those that speak of an item, the ones that may name any of the catalogue by its title.
 OF_ANY_ITEM = ("more_like", "less_like")
 
@@ -36,19 +39,22 @@ class FollowUp:
     Attributes
     ----------
     kind : str
-        One of :data:`OF_AN_ITEM`, :data:`OF_THE_LIST`, or ``goes_on``.
+        One of :data:`OF_AN_ITEM`, :data:`OF_THE_LIST`, :data:`OF_A_LIST_THERE_IS`, or ``goes_on``.
     item : int or None
         Internal id of the item that is spoken of.
     missing : str
         How an item was named that is not in the list; empty else.
     text : str
         For ``goes_on``: what was asked before and now, as one text.
+    alone : str
+        For ``goes_on``: what is said now, without what ties it to the text before.
     """
 
     kind: str
     item: int | None = None
     missing: str = ""
     text: str = ""
+    alone: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -86,7 +92,9 @@ def follow_up(text: str, before: str, shown: Sequence[int], titled: Callable[[st
             match = expression.fullmatch(short)
             if match is None:
                 continue
-            if kind in OF_THE_LIST:
+            if kind in OF_A_LIST_THERE_IS and not shown:
+                continue
+            if kind in (*OF_THE_LIST, *OF_A_LIST_THERE_IS):
                 return FollowUp(kind)
             item, missing = _item(match["place"], patterns, shown, titled)
             # "more like a western" speaks of no item.
@@ -98,10 +106,16 @@ def follow_up(text: str, before: str, shown: Sequence[int], titled: Callable[[st
         for language in languages():
             patterns = _patterns(language)
             if patterns.goes_on.match(patterns.without_politeness(said)):
+                alone = patterns.ties.sub("", text) or text
                 if _bare(before).endswith(said):  # said twice
-                    return FollowUp("goes_on", text=before)
-                return FollowUp("goes_on", text=patterns.joined.format(before=before.rstrip(" .!?。！？"), now=text))
+                    return FollowUp("goes_on", text=before, alone=alone)
+                return FollowUp("goes_on", alone=alone, text=f"{open_ended(before)}{patterns.between}{text}")
     return None
+
+
+def open_ended(text: str) -> str:
+    """A text without what ends a sentence, so that it can go on."""
+    return text.rstrip(" .!?。！？")
 
 
 def _item(
@@ -144,7 +158,7 @@ class _Patterns:
         things = "|".join(map(re.escape, content["things"]))
         behind = f"(?: (?:{things}))?" if things else ""
         self.kinds: list[tuple[str, re.Pattern[str]]] = []
-        for kind in (*OF_AN_ITEM, *OF_THE_LIST):
+        for kind in (*OF_AN_ITEM, *OF_THE_LIST, *OF_A_LIST_THERE_IS):
             for pattern in content[kind]:
                 parts = [re.escape(part) for part in _bare(pattern.replace("<place>", "0PLACE0")).split("0place0")]
                 expression = f"{articles}(?P<place>.+?){behind}".join(parts) if len(parts) > 1 else parts[0]
@@ -155,7 +169,11 @@ class _Patterns:
             self._polite = re.compile(rf"^(?:(?:{polite}) ?)+|(?: ?(?:{polite}))+$")
         starts = "|".join(sorted((re.escape(_bare(word)) for word in content["goes_on"]), key=len, reverse=True))
         self.goes_on = re.compile(rf"(?:{starts})" + ("" if DENSE.search(starts) else r"(?!\w)"))
-        self.joined: str = content["joined"]
+        ties = "|".join(sorted(map(re.escape, content["ties"]), key=len, reverse=True))
+        self.ties = re.compile(
+            rf"^\s*(?:{ties})" + ("" if DENSE.search(ties) else r"(?!\w)") + r"[\s,，:：]*", re.IGNORECASE
+        )
+        self.between: str = content["between"]
 
     def without_politeness(self, said: str) -> str:
         """A bare text without "please" and the like at its ends, unless that is all there is."""

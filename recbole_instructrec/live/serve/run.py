@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import secrets
+import socket
 from typing import Any
 
 from recbole_instructrec.live.errors import LiveError
@@ -20,6 +22,36 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_address(host: str, port: int, token: str | None) -> None:
+    """Refuse where nothing can listen, or should not.
+
+    Parameters
+    ----------
+    host, port, token
+        As of :func:`serve`.
+
+    Raises
+    ------
+    LiveError
+        For an address that others reach, without a token, or one that is taken or is none.
+    """
+    if not is_loopback(host) and not token:
+        raise LiveError(
+            f"--host={host} can be reached by others, so a token is needed: --token={secrets.token_urlsafe(16)} "
+            "(that one is fresh), and send it as Authorization: Bearer TOKEN."
+        )
+    if token is not None and len(token) < 16:
+        raise LiveError("--token: at least 16 characters, so that nobody guesses it.")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.create_server((host, port), family=family):
+            pass
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        why = "something listens there already" if taken else error.strerror or error
+        raise LiveError(f"--host={host} --port={port}: {why}. Give another --{'port' if taken else 'host'}.") from error
 
 
 def serve(
@@ -50,15 +82,9 @@ def serve(
     Raises
     ------
     LiveError
-        For an address that others reach, without a token; where the extra ``serve`` is missing.
+        For an address that :func:`check_address` refuses; where the extra ``serve`` is missing.
     """
-    if not is_loopback(host) and not token:
-        raise LiveError(
-            f"--host={host} can be reached by others, so a token is needed: --token={secrets.token_urlsafe(16)} "
-            "(that one is fresh), and send it as Authorization: Bearer TOKEN."
-        )
-    if token is not None and len(token) < 16:
-        raise LiveError("--token: at least 16 characters, so that nobody guesses it.")
+    check_address(host, port, token)
     try:
         import uvicorn
 
