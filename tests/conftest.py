@@ -22,7 +22,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow tests too")
 
 
+# Files whose tests take longest: begun first, they are not what one process does while the other has ended.
+_LONG = ("test_training", "test_leaderboard_runs", "test_generated_data", "test_leaderboard_committed", "test_trainer")
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in _LONG)
     data = os.environ.get("RECBOLE_INSTRUCTREC_DATA")
     for item in items:
         if "slow" in item.keywords and not config.getoption("--slow"):
