@@ -122,7 +122,27 @@ def test_a_number_that_is_a_title_of_the_list_means_that_item():
         return [13] if title == "seven" else []
 
     assert follow_up("more like seven", "", SHOWN, seven) == FollowUp("more_like", 13)
+    assert follow_up("films like Seven", "", [], seven) == FollowUp("more_like", 13), "also before there is a list"
+    assert follow_up("more like seven", "", list(range(21, 29)), seven) == FollowUp("more_like", 27), "it has seven"
     assert read("more like seven") == FollowUp("more_like", None, "seven"), "else it is a place"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "more like 32",
+        "more like the 32nd",
+        "like number 32",
+        "something like #32",
+        "the 32nd one looks good",
+        "喜欢第32部",
+    ],
+)
+def test_places_of_a_long_list_are_known_by_number(text: str):
+    found = read(text, shown=list(range(101, 151)))
+    assert found is not None and found.item == 132
+    short = read(text)
+    assert short is not None and short.kind == found.kind and short.item is None and "32" in short.missing
 
 
 @pytest.mark.parametrize("text", ["more like the first one", "not the last one", "最后一个很好"])

@@ -720,7 +720,25 @@ def test_a_lost_conversation_is_begun_again(page):
     at = next(place for place, title in enumerate(titles) if "<" not in title)  # one that can be named
     page.press("#list .act.similar", at)
     page.wait(lambda: page.text("#note") == f"More like {titles[at]}.")
+    assert page.text("#echo") == "a comedy, but no horror", "what was asked for before stays"
+    near = [text for text in page.texts("#list .reason") if f"near {titles[at]}" in text]
+
+    sessions.clear()
+    page.press("#list .act.like", 4)
+    page.wait(lambda: page.events(guest, "like") and page.idle)
+    assert near and any(f"near {titles[at]}" in text for text in page.texts("#list .reason")), "the direction stays"
+    assert page.text("#note") == f"More like {titles[at]}." and page.text("#echo") == "a comedy, but no horror"
     assert not page.one("#trouble").is_displayed()
+
+
+def test_what_holds_no_more_is_not_said_of_the_next_list(page):
+    page.open()
+    page.ask("a comedy")
+    page.ask("why the first one?")
+    assert page.text("#note").endswith(".") and "what you asked for" in page.text("#note")
+    page.press("#chips .chip", 0)
+    page.wait(lambda: page.idle and "Comedy is left out." in page.text("#status"))
+    assert "what you asked for" not in page.text("#note")
 
 
 def test_token(page):

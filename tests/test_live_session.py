@@ -314,7 +314,7 @@ def test_pages_do_not_repeat_and_are_together_the_whole_list(session: Session):
         pages += ids(page)
         text = ["more", "what else?", "换一批"][len(pages) % 3]
     assert pages == whole and len(page) == 0
-    assert "No more than 0 items" in page.note
+    assert page.note.endswith("are not left out: 0.")
     assert ids(session.ask("a comedy", 7, hide_seen=False)) == whole[:7], "a new request begins at the top"
 
 
@@ -322,7 +322,7 @@ def test_more_like_an_item_comes_nearer_to_it(session: Session, recommender: Rec
     first = session.ask("a comedy", 5, hide_seen=False)
     liked = first.items[1]
     answer = session.ask("more like the second one", 5, hide_seen=False)
-    assert answer.note == answer.lasting == f"More like {liked.title}." and liked.id not in ids(answer)
+    assert answer.note == f"More like {liked.title}." and liked.id not in ids(answer)
     _, directions = recommender.model.item_directions()
     near = directions @ directions[recommender.catalogue.index[liked.id]]
     nearest = set(near[1:].topk(4).indices.add(1).tolist())  # itself and three more
@@ -407,6 +407,8 @@ def test_reasons_and_notes_are_in_the_language_that_is_spoken(session: Session):
     assert session.ask("重新开始", 5).note == "重新开始。"
     answer = session.ask("喜剧", 5)
     assert answer.note == "这个模型没有学过中文，听到的可能不对。"
+    assert "没有学过" in session.ask(None, 5).note, "as long as it is so"
+    assert "没有学过" in session.ask("不要恐怖片", 5).note and not session.ask("a drama", 5).note
     answer = session.ask("喜剧", 5, language="en")
     assert answer.note == "This model was not taught this language; what it heard may be wrong."
     assert session.ask("a comedy", 5, language="zh").items[0].reasons.sentence.endswith("。")
@@ -478,6 +480,63 @@ def test_an_attribute_that_was_left_out_can_be_asked_for_again(session: Session)
     answer = session.ask("but a comedy", 5)
     assert answer.without == [] and asked_for(answer) == {"Comedy": "want", "War": "avoid", "Horror": "avoid"}
     assert session.ask("but a comedy", 5, without=["Comedy"]).without == ["Comedy"], "who says so means it"
+
+
+@pytest.mark.parametrize("last", ["I like the second one", "but no horror", "more", "more like the first one", None])
+def test_an_answer_that_cannot_be_stored_changes_nothing(session: Session, recommender: Recommender, last, monkeypatch):
+    session.ask("a comedy", 4)
+    session.ask("and some war", 4)
+    other = recommender.session("u1")
+    for text in ("a comedy", "and some war"):
+        other.ask(text, 4)
+    expected, n = other.prepare(last, 4), recommender.store.count()
+
+    def full(events: list[Event]) -> list[int]:
+        raise StoreError("the disk is full.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(recommender.store, "append", full)
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                session.ask(last, 4)
+    assert recommender.store.count() == n, "no reaction without its request"
+    asked = session.prepare(last, 4)
+    assert (asked.request, asked.note, asked.want.left_out) == (expected.request, expected.note, expected.want.left_out)
+    session.ask(last, 4)
+    kinds = [event.kind for event in recommender.store.events()][n:]
+    assert kinds == (["like", "ask"] if last == "I like the second one" else ["ask"])
+
+
+def test_the_steps_of_a_request_ask_for_the_same_in_a_new_conversation(recommender: Recommender):
+    recommender.catalogue.years = np.arange(1970, 1996)
+    session = recommender.session("u1")
+    titles = [item.title for item in session.ask("a drama", 5)]
+    said = [
+        ("a comedy, no war", ["a comedy, no war"]),
+        ("but some horror", ["a comedy, no war", "but some horror"]),
+        ("more", ["a comedy, no war", "but some horror"]),
+        ("more like the first one", None),
+        ("I like the second one", None),
+        ("less like the last one", None),
+        ("older ones", None),
+        (None, None),
+    ]
+    for text, expected in said:
+        before = session.shown
+        answer = session.ask(text, 5)
+        if expected is not None:
+            assert answer.steps == expected
+        if text == "more like the first one":
+            titles = [recommender.catalogue.titles[before[0]]]
+    assert answer.steps[2] == f"more like {titles[0]}" and answer.steps[4] == "older ones" and len(answer.steps) == 5
+    again = recommender.session("u1")
+    for step in answer.steps:
+        told = again.ask(step, 5)
+    assert told.heard == answer.heard and asked_for(told) == asked_for(answer) and told.steps == answer.steps
+    assert f"More like {titles[0]}." in told.note and f"More like {titles[0]}." in answer.note
+    assert session.ask("start over", 5).steps == [] and session.ask("a drama", 5).steps == ["a drama"]
+    session.ask("more like the first one", 5)
+    assert len(session.ask("more like the second one", 5).steps) == 2, "the last direction is the one that counts"
 
 
 @pytest.fixture
@@ -582,7 +641,7 @@ def test_why_an_item_is_there(session: Session):
 
 def test_why_without_reasons_is_no_crash(session: Session):
     session.ask("a comedy", 3, reasons=False)
-    assert session.ask("why the second one?", 3).note == "That is not in the list."
+    assert session.ask("why the second one?", 3).note.endswith(": no reason was asked for.")
 
 
 def test_a_place_that_is_not_there_is_said(session: Session):
@@ -593,7 +652,7 @@ def test_a_place_that_is_not_there_is_said(session: Session):
     )
     session.ask("a comedy", 3)
     answer = session.ask("not the fifth one", 3)
-    assert "the list has 3 items" in answer.note and answer.heard == "a comedy" and len(answer) == 3
+    assert "the list ends at number 3" in answer.note and answer.heard == "a comedy" and len(answer) == 3
 
 
 # --- feedback ---------------------------------------------------------------------------------------

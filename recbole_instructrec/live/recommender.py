@@ -12,7 +12,7 @@ from typing import Any
 
 from recbole_instructrec.live.catalogue import Catalogue
 from recbole_instructrec.live.errors import LiveError, StoreError
-from recbole_instructrec.live.events import check_name
+from recbole_instructrec.live.events import Event, check_name
 from recbole_instructrec.live.export import export
 from recbole_instructrec.live.learning import Learner, safe_parts
 from recbole_instructrec.live.loading import load
@@ -185,8 +185,13 @@ class Recommender:
                 [ranked[p] for p in explained], [one.heard for one in asked_for], [one.language for one in asked_for]
             )
         reasons = dict(zip(explained, found, strict=True))
-        events = [s.asking(asked, one, version) for (s, asked), one in zip(requests, ranked, strict=True)]
-        numbers = self.store.append(events)
+        events, last = list[Event](), list[int]()
+        for (session, asked), one in zip(requests, ranked, strict=True):
+            events += [asked.reaction] if asked.reaction is not None else []
+            events.append(session.asking(asked, one, version))
+            last.append(len(events) - 1)
+        stored = self.store.append(events)
+        numbers = [stored[place] for place in last]
         return [
             session.finish(asked, one, reasons.get(place, []), number, version)
             for place, ((session, asked), one, number) in enumerate(zip(requests, ranked, numbers, strict=True))

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
 
 from recbole_instructrec.data.words import legible
 from recbole_instructrec.live.errors import LiveError
-from recbole_instructrec.live.events import ASK, TAKEN, Event, check_rating, check_said
-from recbole_instructrec.live.followups import OF_A_LIST_THERE_IS, FollowUp, follow_up, open_ended
+from recbole_instructrec.live.events import ASK, REACTIONS, TAKEN, Event, check_rating, check_said
+from recbole_instructrec.live.followups import OF_A_LIST_THERE_IS, RESET, FollowUp, follow_up
 from recbole_instructrec.live.phrases import DEFAULT, Phrases, language_of, languages, phrases
 from recbole_instructrec.live.ranking import Ranked, Want
 from recbole_instructrec.live.reasons import Reasons
+from recbole_instructrec.live.request import Request
 
 if TYPE_CHECKING:
     from recbole_instructrec.live.recommender import Recommender
 
 LONGEST_LIST = 100
-
-_FIRST_YEAR, _LAST_YEAR = 1, 9999
 
 
 @dataclass
@@ -68,8 +65,8 @@ class Answer:
         Attributes that were left out.
     note : str
         What else there is to say, in a sentence; empty for nothing.
-    lasting : str
-        What of the note holds for the request, whatever list answers it.
+    steps : list of str
+        Texts that ask for the same in a new conversation, one after the other.
     event : int
         Number of the request in the feedback store.
     version : int
@@ -82,7 +79,7 @@ class Answer:
     heard: str = ""
     without: list[str] = field(default_factory=list)
     note: str = ""
-    lasting: str = ""
+    steps: list[str] = field(default_factory=list)
     event: int = 0
     version: int = 0
 
@@ -100,15 +97,21 @@ class Answer:
 
 @dataclass
 class Asked:
-    """A request on its way: what is ranked, and what the answer will need; ``parts`` are the steps of ``heard``."""
+    """A request on its way: what is ranked, and what the conversation will be when it is answered."""
 
     want: Want
-    heard: str
+    request: Request
     note: str
     language: str
     reasons: bool
     forgotten: int
-    parts: list[str]
+    reaction: Event | None = None  # that was told in words
+    over: bool = False  # whether the conversation begins anew
+
+    @property
+    def heard(self) -> str:
+        """The text that is read."""
+        return self.want.text
 
 
 class Session:
@@ -127,8 +130,6 @@ class Session:
     ----------
     shown : list of int
         Internal ids of the last list.
-    heard : str
-        What the last list was asked for with.
     """
 
     def __init__(self, recommender: Recommender, user: str | None = None, name: str | None = None) -> None:
@@ -140,20 +141,17 @@ class Session:
     def _begin(self) -> None:
         """Nothing has been said yet."""
         self.shown: list[int] = []
-        self.heard = ""
-        self._parts: list[str] = []  # what was heard, by the steps in which it was said
-        self._settled: dict[str, tuple[float, float]] = {}
-        self._years: tuple[int, int] | None = None  # the first and the last that are asked for
+        self._request = Request()
         self._version = 0
-        self._passed: list[int] = []  # on earlier pages of the same request
-        self._toward: list[int] = []
-        self._away: list[int] = []
         self._skipped: list[int] = []
-        self._without: list[str] = []
         self._language = DEFAULT
-        self._unseen = False  # whether the user asked for what is new
         self._last_reasons: Mapping[int, str] = {}
         self._forgotten = self._recommender.store.times_forgotten(self.user)
+
+    @property
+    def heard(self) -> str:
+        """What the last list was asked for with."""
+        return self._request.heard
 
     def _forget(self) -> None:
         """Begin anew where the user has been forgotten since, perhaps by another process."""
@@ -251,100 +249,87 @@ class Session:
             raise LiveError(f"hide_seen: true or false is expected, not {hide_seen!r:.60}.")
         allowed = self._recommender.rules.allowed(must, must_not)
         self._forget()
-        spoken = follow_up(said, self.heard, self.shown, self._recommender.catalogue.titled) if said else None
-        goes_on = said is None or (spoken is not None and spoken.kind != "reset")
-        withdrawn = list(self._without if without is None and goes_on else ())
-        spoke = language_of(said or "")
-        self._language = language or spoke or self._language
-        say = phrases(self._language)
-        if spoken is None and said is not None:
-            self._passed, self._toward, self._away, self._years = [], [], [], None
-        parts, note = (self._parts, "") if said is None else self._take_up(said, spoken, say)
-        if self._years is not None:
-            first, last = self._years
-            kind = "until" if first == _FIRST_YEAR else "since" if last == _LAST_YEAR else "years"
-            note = say.notes(note, say.note(kind, first=first, last=last))
-        heard = "".join(parts)
-        if spoken is None and spoke is not None and spoke != DEFAULT and spoke not in self._recommender.languages:
-            note = say.notes(note, say.note("untaught"))
-        hide = self._unseen or self._recommender.never_twice if hide_seen is None else hide_seen
-        state = self._recommender.users.state(self.user)  # a follow-up may just have added to it
-        left_out = [*state.disliked, *self._passed, *self._toward, *self._away, *self._skipped]
-        if hide:
+        catalogue = self._recommender.catalogue
+        spoken = follow_up(said, self.heard, self.shown, catalogue.titled) if said else None
+        spoke = spoken.language if spoken is not None else language_of(said or "")
+        language = language or spoke or self._language
+        say = phrases(language)
+        if said is None:
+            request, note = self._request.copy(), ""
+        elif spoken is None:
+            request, note = self._request.begun(said), ""
+        else:
+            request, note = self._follow(said, spoken, say)
+        latest = spoken.alone if spoken is not None else ""
+        if latest or (said and spoken is None):
+            request.untaught |= spoke is not None and spoke not in self._recommender.languages
+        told = self._reaction_in(spoken)
+        state = self._recommender.users.state(self.user)
+        if told is not None:
+            state = self._recommender.users.after(state, told)
+        over = spoken is not None and spoken.kind == RESET
+        skipped = [] if over else self._skipped
+        left_out = [*state.disliked, *request.passed, *request.toward, *request.away, *skipped]
+        if request.unseen or self._recommender.never_twice if hide_seen is None else hide_seen:
             left_out += state.items
         want = Want(
             state,
-            heard,
+            request.heard,
             k,
-            list(self._toward),
-            list(self._away),
-            self._recommender.catalogue.with_twins(left_out),
+            request.toward,
+            request.away,
+            catalogue.with_twins(left_out),
             list(named),
-            spoken.alone if spoken is not None else "",
-            self._settled if goes_on else {},
-            withdrawn,
-            self._of_the_years(allowed),
+            latest,
+            request.settled,
+            request.without if without is None else [],
+            request.allowed(allowed, catalogue.years),
             float(diversity),
         )
-        return Asked(want, heard, note, self._language, reasons, self._forgotten, parts)
+        note = say.notes(note, *request.notes(say, catalogue.titles))
+        return Asked(want, request, note, language, reasons, self._forgotten, told, over)
 
-    def _of_the_years(self, allowed: torch.Tensor | None) -> torch.Tensor | None:
-        """What rules allow, and of that what is of the years that are asked for."""
-        if self._years is None:
-            return allowed
-        years = self._recommender.catalogue.years
-        within = torch.from_numpy((years >= self._years[0]) & (years <= self._years[1]))
-        return within if allowed is None else within & allowed
-
-    def _take_up(self, said: str, spoken: FollowUp | None, say: Phrases) -> tuple[list[str], str]:
-        """What a text means after what was said before: the text to read, in its parts, and a note."""
-        titles = self._recommender.catalogue.titles
-        if spoken is None:
-            return [said], ""
+    def _follow(self, said: str, spoken: FollowUp, say: Phrases) -> tuple[Request, str]:
+        """What a follow-up makes of the request before it, and a note."""
+        request, catalogue = self._request.copy(), self._recommender.catalogue
         if spoken.missing:
-            return self._parts, say.note("missing" if self.shown else "no_list", said=said, n=len(self.shown))
-        if spoken.kind == "goes_on":
-            self._passed = []
-            parts = [*self._parts[:-1], open_ended(self._parts[-1]), spoken.text[len(open_ended(self.heard)) :]]
-            whole = len(parts)
-            while len(parts) > 1 and not self._recommender.model.reads_whole("".join(parts)):
-                parts = [parts[1].lstrip(" ,，"), *parts[2:]]
-            return parts, say.note("too_long") if len(parts) < whole else ""
-        if spoken.kind == "reset":
-            self._passed, self._toward, self._away, self._skipped = [], [], [], []
-            self._unseen, self._years = False, None
-            return [], say.note("reset")
+            return request, say.note("missing" if self.shown else "no_list", said=said, n=len(self.shown))
+        if spoken.kind == RESET:
+            return Request(), say.note("reset")
         if spoken.kind == "more":
-            self._passed += self.shown
-            return self._parts, ""
-        if spoken.kind == "unseen":
-            self._unseen = True
-            return self._parts, say.note("unseen")
-        if spoken.kind in OF_A_LIST_THERE_IS:
-            return self._parts, self._turn_to(spoken.kind, say)
-        assert spoken.item is not None
-        title = titles[spoken.item]
-        if spoken.kind == "why":
-            reason = self._last_reasons.get(spoken.item)
-            return self._parts, say.note("why", title=title, reason=reason) if reason else say.note("not_listed")
-        if spoken.kind == "more_like":  # of what was asked for
-            self._toward, self._passed = [spoken.item], []
-        elif spoken.kind == "less_like":
-            self._away.append(spoken.item)
+            request.passed += self.shown
+            return request, ""
+        step, note = said, ""
+        if spoken.kind == "goes_on":
+            note = say.note("too_long") if request.go_on(spoken, self._recommender.model.reads_whole) else ""
+        elif spoken.kind == "unseen":
+            request.unseen, note = True, say.note("unseen")
+        elif spoken.kind in OF_A_LIST_THERE_IS:
+            if not request.turn(spoken.kind, catalogue.years[self.shown]):
+                return request, say.note("no_years")
         else:
-            self.feedback(self._recommender.catalogue.tokens[spoken.item], spoken.kind)
-        return self._parts, say.note(spoken.kind, title=title)
+            assert spoken.item is not None
+            title = catalogue.titles[spoken.item]
+            if spoken.kind == "why":
+                reason = self._last_reasons.get(spoken.item)
+                return request, say.note("why", title=title, reason=reason or say.note("no_reason"))
+            if spoken.kind == "more_like":  # of what was asked for
+                request.toward, request.passed, step = [spoken.item], [], f"more like {title}"
+                request.steps = [one for one in request.steps if not one.startswith("more like ")]
+            elif spoken.kind == "less_like":
+                request.away.append(spoken.item)
+                step, note = f"less like {title}", say.note("less_like", title=title)
+            else:
+                return request, say.note(spoken.kind, title=title)
+        request.steps.append(step)
+        return request, note
 
-    def _turn_to(self, kind: str, say: Phrases) -> str:
-        """Ask for what is older or newer than half of the list; a note where that cannot be told."""
-        years = self._recommender.catalogue.years[self.shown]
-        if not years.any():
-            return say.note("no_years")
-        year = int(np.median(years[years > 0]))
-        first, last = self._years or (_FIRST_YEAR, _LAST_YEAR)
-        self._passed = []
-        self._years = (first, min(last, year - 1)) if kind == "older" else (max(first, year + 1), last)
-        return ""
+    def _reaction_in(self, spoken: FollowUp | None) -> Event | None:
+        """The reaction that a follow-up tells in words; it is stored with the request."""
+        if spoken is None or spoken.item is None or spoken.kind not in REACTIONS:
+            return None
+        told = self.reaction(self._recommender.catalogue.tokens[spoken.item], spoken.kind)
+        return replace(told, time=time.time())
 
     def finish(self, asked: Asked, ranked: Ranked, reasons: Sequence[Reasons], event: int, version: int) -> Answer:
         """The second half of :meth:`ask`: the list has been made and stored."""
@@ -354,8 +339,13 @@ class Session:
             Item(catalogue.tokens[item], catalogue.titles[item], round(score, 4), catalogue.attributes_of(item), why)
             for item, score, why in zip(ranked.items, ranked.scores, explained, strict=True)
         ]
-        self.shown, self.heard, self._version = ranked.items, asked.heard, version
-        self._parts, (self._settled, self._without) = asked.parts, ranked.settled
+        self.shown, self._version, self._language = ranked.items, version, asked.language
+        self._request = asked.request
+        self._request.settled, self._request.without = ranked.settled
+        if asked.over:
+            self._skipped = []
+        if asked.reaction is not None:
+            self._put_aside(asked.reaction)
         self._last_reasons = {item: why.sentence for item, why in zip(ranked.items, explained, strict=True) if why}
         words = self._recommender.explainer.words
         understood = [
@@ -370,7 +360,7 @@ class Session:
         few = say.note("few", n=len(items)) if len(items) < asked.want.k else ""
         note = say.notes(asked.note, few, say.note("cut") if ranked.understood.cut else "")
         degree, without = ranked.understood.degree, ranked.settled.without
-        return Answer(items, understood, degree, asked.heard, without, note, asked.note, event, version)
+        return Answer(items, understood, degree, asked.heard, without, note, list(asked.request.steps), event, version)
 
     def asking(self, asked: Asked, ranked: Ranked, version: int) -> Event:
         """What the store keeps of a request."""
@@ -435,6 +425,10 @@ class Session:
         """
         if not number:
             raise LiveError("feedback: the user was forgotten meanwhile; nothing was stored. Begin again.")
+        self._put_aside(made)
+
+    def _put_aside(self, made: Event) -> None:
+        """What was skipped or disliked does not come again in this conversation, unless it is taken after all."""
         item = self._recommender.catalogue.item(made.item)
         self._skipped = [other for other in self._skipped if other != item]
         if made.kind not in TAKEN:

@@ -94,6 +94,12 @@ class Users:
                 self._states.popitem(last=False)
             return state
 
+    def after(self, state: UserState, event: Event) -> UserState:
+        """A state as it will be when a reaction is stored."""
+        later = UserState([*state.items], [*state.disliked], state.last_time, state.code)
+        self._add(later, event)
+        return later
+
     def before_feedback(self, user: str) -> UserState:
         """What the data set alone knows of a user; the caller's to change."""
         return self._from_dataset(user)

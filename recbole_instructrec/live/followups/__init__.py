@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ _FOLDER = Path(__file__).parent
 
 #: Kinds that speak of an item, and those that speak of the whole list.
 OF_AN_ITEM = ("more_like", "less_like", "like", "dislike", "seen", "why")
-OF_THE_LIST = ("more", "reset", "unseen")
+RESET = "reset"
+OF_THE_LIST = ("more", RESET, "unseen")
 
 #: Of the whole list, too, but only where there is one: "older films" may be what somebody begins with.
 OF_A_LIST_THERE_IS = ("older", "newer")
@@ -48,6 +49,8 @@ class FollowUp:
         For ``goes_on``: what was asked before and now, as one text.
     alone : str
         For ``goes_on``: what is said now, without what ties it to the text before.
+    language : str
+        That it was said in.
     """
 
     kind: str
@@ -55,6 +58,7 @@ class FollowUp:
     missing: str = ""
     text: str = ""
     alone: str = ""
+    language: str = field(default="", compare=False)
 
 
 @lru_cache(maxsize=1)
@@ -95,21 +99,22 @@ def follow_up(text: str, before: str, shown: Sequence[int], titled: Callable[[st
             if kind in OF_A_LIST_THERE_IS and not shown:
                 continue
             if kind in (*OF_THE_LIST, *OF_A_LIST_THERE_IS):
-                return FollowUp(kind)
+                return FollowUp(kind, language=language)
             item, missing = _item(match["place"], patterns, shown, titled)
             # "more like a western" speaks of no item.
             if item is not None and item not in shown and kind not in OF_ANY_ITEM:
                 item = None  # "I love kids" is no word on a film that nobody has spoken of
             if item is not None or missing:
-                return FollowUp(kind, item, missing)
+                return FollowUp(kind, item, missing, language=language)
     if before:
         for language in languages():
             patterns = _patterns(language)
             if patterns.goes_on.match(patterns.without_politeness(said)):
                 alone = patterns.ties.sub("", text) or text
                 if _bare(before).endswith(said):  # said twice
-                    return FollowUp("goes_on", text=before, alone=alone)
-                return FollowUp("goes_on", alone=alone, text=f"{open_ended(before)}{patterns.between}{text}")
+                    return FollowUp("goes_on", text=before, alone=alone, language=language)
+                joined = f"{open_ended(before)}{patterns.between}{text}"
+                return FollowUp("goes_on", text=joined, alone=alone, language=language)
     return None
 
 
@@ -122,13 +127,14 @@ def _item(
     named: str, patterns: _Patterns, shown: Sequence[int], titled: Callable[[str], Sequence[int]]
 ) -> tuple[int | None, str]:
     """The item that is meant, or how a place was named that the list does not have."""
-    place = patterns.places.get(named)
+    place = patterns.place(named)
     items = titled(bare_title(named))
     in_list = [item for item in shown if item in items]
     if place is not None and not in_list:  # "Seven" is a film of some lists
-        if shown and (place == -1 or place <= len(shown)):
+        if shown and (place == -1 or 0 < place <= len(shown)):
             return shown[place if place < 0 else place - 1], ""
-        return None, named
+        if len(items) != 1:  # and of some catalogues
+            return None, named
     # A title that several items have means one of the list, or nothing.
     return (in_list[0] if in_list else items[0] if len(items) == 1 else None), ""
 
@@ -153,7 +159,9 @@ class _Patterns:
     """The patterns of one language, compiled."""
 
     def __init__(self, content: dict[str, Any]) -> None:
-        self.places = {_bare(str(name)): int(place) for place, names in content["places"].items() for name in names}
+        self._places = {_bare(str(name)): int(place) for place, names in content["places"].items() for name in names}
+        forms = "|".join(r"\d{1,3}".join(map(re.escape, one.split("<n>"))) for one in content["numbered"])
+        self._numbered = re.compile(forms)
         articles = "".join(f"(?:{re.escape(word)} )?" for word in content["articles"])
         things = "|".join(map(re.escape, content["things"]))
         behind = f"(?: (?:{things}))?" if things else ""
@@ -174,6 +182,12 @@ class _Patterns:
             rf"^\s*(?:{ties})" + ("" if DENSE.search(ties) else r"(?!\w)") + r"[\s,，:：]*", re.IGNORECASE
         )
         self.between: str = content["between"]
+
+    def place(self, named: str) -> int | None:
+        """The place that a name stands for: 1 for the first, -1 for the last."""
+        if self._numbered.fullmatch(named):
+            return int("".join(filter(str.isdigit, named)))
+        return self._places.get(named)
 
     def without_politeness(self, said: str) -> str:
         """A bare text without "please" and the like at its ends, unless that is all there is."""

@@ -11,10 +11,9 @@ from typing import Any
 import yaml
 
 from recbole_instructrec.data.instructions.words import names_in
+from recbole_instructrec.data.words import words_of
 
 _FOLDER = Path(__file__).parent
-_HAN, _OTHER = re.compile(r"[\u3400-\u9fff]"), re.compile(r"[\u3040-\u30ff\uac00-\ud7af]")
-
 DEFAULT = "en"
 
 
@@ -35,11 +34,13 @@ def language_of(text: str) -> str | None:
     Returns
     -------
     str or None
-        None where there is nothing to tell it by. Languages without phrases count as English.
+        That of most words; None where there is nothing to tell it by. Languages without phrases count as English.
     """
-    if _HAN.search(text) and not _OTHER.search(text):
-        return "zh"
-    return DEFAULT if any(character.isalpha() for character in text) else None
+    words = words_of(text)
+    if not any(word[0].isalpha() for word in words):
+        return None
+    own = {language: phrases(language).written_in(words) for language in languages()}
+    return max(own, key=lambda language: (own[language], language == DEFAULT))
 
 
 class Phrases:
@@ -55,6 +56,14 @@ class Phrases:
         content: dict[str, Any] = yaml.safe_load((_FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
         self._names, self._reasons, self._notes = content["names"], content["reasons"], content["notes"]
         self._values = names_in(language)
+        self._letters = re.compile(content["letters"])
+        self._never_beside = re.compile(content.get("never_beside", r"(?!)"))
+
+    def written_in(self, words: Sequence[str]) -> int:
+        """How many of the words of a text may be of this language, by their letters."""
+        if any(map(self._never_beside.search, words)):
+            return 0
+        return sum(self._letters.fullmatch(word) is not None for word in words)
 
     def attribute(self, name: str) -> str:
         """An attribute as it is called; one that has no name in this language stays as it is."""

@@ -98,7 +98,7 @@ class Answered(BaseModel):
     heard: str
     without: list[str] = Field(description="Attributes that were left out.")
     note: str
-    lasting: str = Field(description="What of the note holds for the request, whatever list answers it.")
+    steps: list[str] = Field(description="Texts that ask for the same in a new conversation, one after the other.")
     event: int
     version: int
 

@@ -289,8 +289,6 @@ const state = {
   answer: null,
   chips: [], // {attribute, sign, confidence, words, on}
   note: "",
-  context: "", // the part of a note that stays true when the list is made anew
-  base: "", // brings the list back in a new conversation
   fresh: false, // the conversation is a new one, which does not know the list
   before: null, // places of the list that this one replaced, by id; null for another request
   reactions: new Map(), // by item: {liking, seen, rating, click, last}
@@ -399,10 +397,10 @@ const leftOut = () => [...new Set(state.chips.filter((chip) => !chip.on).map((ch
 /**
  * Send a request.
  *
- * text is sent; fresh stands for it in a new conversation, in which the list is brought back first where restore says
- * so; without holds the attributes that are not meant, where the service does not know that of itself.
+ * text is sent; fresh stands for it in a new conversation, in which the request that the list answers is made again
+ * first; without holds the attributes that are not meant, where the service does not know that of itself.
  */
-async function send({ text, fresh = text, restore = false, without }) {
+async function send({ text, fresh = text, without }) {
   const ask = (words, left = without) => {
     const body = { text: words, k: SIZE, without: left, diversity: Number($("variety").value), language: state.language };
     if (state.hide !== null && state.hide !== state.hideTold) body.hide_seen = state.hide;
@@ -410,7 +408,8 @@ async function send({ text, fresh = text, restore = false, without }) {
   };
   const answer = await inSession(async () => {
     if (!state.fresh) return ask(text);
-    if (restore && state.answer && state.base) await ask(state.base, leftOut());
+    for (const step of state.answer?.steps ?? []) await ask(step);
+    if (leftOut().length && fresh !== AGAIN) await ask(AGAIN, leftOut());
     return ask(fresh);
   });
   Object.assign(state, { hideTold: state.hide, fresh: false });
@@ -424,13 +423,12 @@ function ask(kind, request) {
   enqueue(async () => {
     setAsking(true);
     try {
-      const { text, said = text, fresh, restore } = request();
-      const answer = await send({ text, fresh, restore });
+      const { text, said = text, fresh } = request();
+      const answer = await send({ text, fresh });
       addLog("said", { text: said });
       if (answer.note) addLog("note", { text: answer.note });
-      state.base = kind === "more" ? state.base : answer.heard || fresh || text;
-      if (kind === "over") Object.assign(state, { hide: null, hideTold: null, base: "" });
-      Object.assign(state, { before: null, receipt: null, note: answer.note, context: answer.lasting });
+      if (kind === "over") Object.assign(state, { hide: null, hideTold: null });
+      Object.assign(state, { before: null, receipt: null, note: answer.note });
       state.open.clear();
       state.clicked.clear();
       take(answer, new Set(answer.without), kind === "more");
@@ -455,9 +453,9 @@ async function again() {
   $("results").setAttribute("aria-busy", "true");
   try {
     const old = state.answer;
-    const answer = await send({ text: AGAIN, fresh: state.base, without: leftOut() });
+    const answer = await send({ text: AGAIN, without: leftOut() });
     state.before = new Map(old.items.map((item, place) => [item.id, place]));
-    state.note = [state.context, answer.note].filter(Boolean).join(" ");
+    state.note = answer.note;
     take(answer, new Set(leftOut()), true);
     return old.items;
   } finally {
@@ -1159,7 +1157,7 @@ function introduce(name) {
     await begin(name || null);
     if (name) browser.set(USER, name);
     else browser.remove(USER);
-    Object.assign(state, { guest: !name, answer: null, chips: [], note: "", context: "", base: "", receipt: null });
+    Object.assign(state, { guest: !name, answer: null, chips: [], note: "", receipt: null });
     Object.assign(state, { hide: null, fresh: false });
     for (const some of [state.reactions, state.open, state.clicked]) some.clear();
     $("change").open = false;
@@ -1174,7 +1172,7 @@ function listen() {
   $("ask").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = $("text").value;
-    ask("typed", () => ({ text, restore: true }));
+    ask("typed", () => ({ text }));
   });
   $("text").addEventListener("keydown", (event) => {
     // Enter that ends the spelling of a Chinese word sends nothing.
@@ -1183,7 +1181,7 @@ function listen() {
     $("ask").requestSubmit();
   });
   $("over").addEventListener("click", () => ask("over", () => ({ text: "start over", said: t("startOver") })));
-  $("more").addEventListener("click", () => ask("more", () => ({ text: "more", said: t("more"), restore: true })));
+  $("more").addEventListener("click", () => ask("more", () => ({ text: "more", said: t("more") })));
   $("hide").addEventListener("change", () => {
     state.hide = $("hide").checked;
     renderSettings();

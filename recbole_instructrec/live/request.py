@@ -1,0 +1,135 @@
+"""What a conversation asks for at one moment, over all the steps in which it was said."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from recbole_instructrec.live.followups import FollowUp, open_ended
+from recbole_instructrec.live.phrases import Phrases
+
+_FIRST_YEAR, _LAST_YEAR = 1, 9999
+
+
+@dataclass
+class Request:
+    """A request, and what follow-ups made of it.
+
+    Attributes
+    ----------
+    parts : list of str
+        What is read, step by step.
+    settled : dict
+        What the steps asked for, as in :class:`~.ranking.Settled`.
+    without : list of str
+        Attributes that are left out.
+    toward : list of int
+        Item that more of is asked for.
+    away : list of int
+        Items that less of is asked for.
+    passed : list of int
+        Items of earlier pages.
+    years : tuple of int or None
+        The first and the last that are asked for.
+    untaught : bool
+        Whether it is in a language that the model was not taught.
+    steps : list of str
+        Texts that ask for the same in a new conversation, one after the other.
+    unseen : bool
+        Whether only what the user did not take is asked for; also of requests that follow.
+    """
+
+    parts: list[str] = field(default_factory=list)
+    settled: dict[str, tuple[float, float]] = field(default_factory=dict)
+    without: list[str] = field(default_factory=list)
+    toward: list[int] = field(default_factory=list)
+    away: list[int] = field(default_factory=list)
+    passed: list[int] = field(default_factory=list)
+    years: tuple[int, int] | None = None
+    untaught: bool = False
+    steps: list[str] = field(default_factory=list)
+    unseen: bool = False
+
+    @property
+    def heard(self) -> str:
+        """The text that is read."""
+        return "".join(self.parts)
+
+    def copy(self) -> Request:
+        """The same, to be changed."""
+        return copy.deepcopy(self)
+
+    def begun(self, text: str) -> Request:
+        """Another request, by somebody who has made this one before."""
+        return Request([text] if text else [], steps=[text] if text else [], unseen=self.unseen)
+
+    def go_on(self, spoken: FollowUp, fits: Callable[[str], bool]) -> bool:
+        """Add what is said now.
+
+        Parameters
+        ----------
+        spoken : FollowUp
+            That goes on.
+        fits : callable
+            Whether a text is read to its end.
+
+        Returns
+        -------
+        bool
+            Whether the oldest words had to go for it; what they were understood to ask for stays.
+        """
+        before = open_ended(self.heard)
+        self.passed = []
+        if spoken.text == self.heard:  # said twice
+            return False
+        self.parts[-1] = open_ended(self.parts[-1])
+        self.parts.append(spoken.text[len(before) :])
+        n = len(self.parts)
+        while len(self.parts) > 1 and not fits(self.heard):
+            self.parts = [self.parts[1].lstrip(" ,，"), *self.parts[2:]]
+        return len(self.parts) < n
+
+    def turn(self, kind: str, years: np.ndarray) -> bool:
+        """Ask for what is older, or newer, than half of a list.
+
+        Parameters
+        ----------
+        kind : {"older", "newer"}
+            Which of the two.
+        years : ndarray of int
+            Of the list, 0 where none is known.
+
+        Returns
+        -------
+        bool
+            Whether that can be told.
+        """
+        if not years.any():
+            return False
+        middle = int(np.median(years[years > 0]))
+        first, last = self.years or (_FIRST_YEAR, _LAST_YEAR)
+        self.years = (first, min(last, middle - 1)) if kind == "older" else (max(first, middle + 1), last)
+        self.passed = []
+        return True
+
+    def allowed(self, by_rules: torch.Tensor | None, years: np.ndarray) -> torch.Tensor | None:
+        """What rules allow, and of that what is of the years that are asked for; bool, ``[n_items]``, None for all."""
+        if self.years is None:
+            return by_rules
+        within = torch.from_numpy((years >= self.years[0]) & (years <= self.years[1]))
+        return within if by_rules is None else within & by_rules
+
+    def notes(self, say: Phrases, titles: list[str]) -> list[str]:
+        """What is to be known of every list that answers this, as long as it is so."""
+        found = [say.note("more_like", title=titles[item]) for item in self.toward]
+        if self.years is not None:
+            first, last = self.years
+            kind = "until" if first == _FIRST_YEAR else "since" if last == _LAST_YEAR else "years"
+            found.append(say.note(kind, first=first, last=last))
+        if self.untaught:
+            found.append(say.note("untaught"))
+        return found
