@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recbole.data import create_dataset, data_preparation
 
 from recbole_instructrec.leaderboard.agenda import Agenda
 from recbole_instructrec.leaderboard.execute import Conditions, Paused, execute
@@ -18,7 +19,7 @@ from recbole_instructrec.leaderboard.overview import BEGIN, END
 from recbole_instructrec.leaderboard.plan import Plan
 from recbole_instructrec.leaderboard.ranks import unpacked
 from recbole_instructrec.leaderboard.report import write
-from recbole_instructrec.leaderboard.runs import Run
+from recbole_instructrec.leaderboard.runs import Run, config_of, effective, hash_of
 from recbole_instructrec.leaderboard.schedule import LocalExecutor, RayExecutor, Scheduler
 from recbole_instructrec.leaderboard.store import Store
 from recbole_instructrec.leaderboard.verify import compare, verify
@@ -170,6 +171,15 @@ def test_a_failing_run_is_recorded_and_the_rest_goes_on(
     assert len(store.file("films").read_text().splitlines()) == 3, "what failed is not tried again by itself"
     assert Scheduler(agenda, store, Here(store, conditions), conditions, 2).run(retry_failed=True) == 1
     assert len(store.file("films").read_text().splitlines()) == 5
+
+
+def test_what_a_model_adds_to_its_configuration_makes_it_no_other_run(films: Path):
+    options = {"train_neg_sample_args": None, "load_col": SMALL["load_col"]}
+    config = config_of("BERT4Rec", "films", options, 7, str(films))
+    before, known = hash_of(effective(config)), set(config.final_config_dict)
+    data_preparation(config, create_dataset(config))
+    assert set(config.final_config_dict) - known, "RecBole adds names of fields"
+    assert hash_of(effective(config)) == before
 
 
 def test_killed_and_started_again(tmp_path: Path, films: Path):

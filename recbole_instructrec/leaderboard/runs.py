@@ -20,6 +20,8 @@ _ELSEWHERE = {
     "checkpoint_dir", "config_files", "data_path", "gpu_id", "eval_batch_size", "log_wandb", "metric_decimal_place",
     "save_dataset", "save_topk", "save_dataloaders", "dataset_save_path", "dataloaders_save_path", "seed",
     "show_progress", "state", "text_cache_dir", "torch_threads", "use_gpu", "wandb_project", "worker",
+    # Names of fields, which RecBole adds to the configuration when it makes BERT4Rec's data.
+    "MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS",
 }  # fmt: skip
 
 
@@ -137,7 +139,12 @@ def data_files(config: Any) -> dict[str, str]:
 
 def effective(config: Any) -> dict[str, Any]:
     """What of a configuration decides about the result."""
-    return {key: value for key, value in plain_config(config).items() if key not in _ELSEWHERE}
+    return decisive(plain_config(config))
+
+
+def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of plain settings, those that decide about the result."""
+    return {key: value for key, value in settings.items() if key not in _ELSEWHERE}
 
 
 def hash_of(value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbole_instructrec.leaderboard.ranks import per_user, unpacked
-from recbole_instructrec.leaderboard.runs import hash_of, name_of
+from recbole_instructrec.leaderboard.runs import decisive, hash_of, name_of
 from recbole_instructrec.leaderboard.store import DONE, Store
 
 #: Metrics are stored with eight digits; RecBole computes some in float32.
@@ -27,7 +27,7 @@ def mistakes(record: Mapping[str, Any]) -> list[str]:
         One message each.
     """
     found = []
-    if hash_of(record["config"]) != record["config_hash"]:
+    if hash_of(decisive(record["config"])) != record["config_hash"]:
         found.append("the configuration is not the one that the run is named by")
     for row, metrics in record["rows"].items():
         try:
