@@ -347,6 +347,39 @@ def test_the_guard_looks_at_both_figures(
         assert result["note"] == f"Rolled back: {' and '.join(fell)} fell by more than 2%."
 
 
+def test_small_falls_do_not_add_up(recommender: Recommender, monkeypatch: pytest.MonkeyPatch):
+    levels, seen = iter([0.5, 0.4925, 0.4925, 0.5, 0.4851]), list[dict[str, torch.Tensor]]()
+
+    def rows(self: Learner, model: Any) -> np.ndarray:
+        seen.append({name: value.detach().clone() for name, value in model.named_parameters()})
+        return np.full(4, next(levels))
+
+    began = weights(recommender)
+    monkeypatch.setattr(Learner, "_of_rows", rows)
+    feed(recommender, 40)
+    assert recommender.learn(bound=0.02)["kept"], "1.5 % lower than the checkpoint"
+    first = weights(recommender)
+    feed(recommender, 40)
+    monkeypatch.setattr(Learner, "_train", lambda self, model, new: seen.append(dict(model.named_parameters())))
+    result = recommender.learn(bound=0.02)
+    assert not result["kept"] and result["version"] == 1, "1.5 % lower again"
+    assert result["note"] == "Rolled back: validation since the checkpoint fell by more than 2%."
+    name = "item_bias"
+    assert torch.equal(seen[3][name], began[name]) and torch.equal(seen[4][name], first[name])
+    assert not torch.equal(began[name], first[name]), "compared with the checkpoint, and trained on from where it was"
+
+
+@pytest.mark.parametrize(("n", "kept_out"), [(120, 12), (40, 5), (8, 4)])
+def test_the_guard_has_five_reactions_at_least_or_half(recommender: Recommender, n: int, kept_out: int, monkeypatch):
+    held: list[int] = []
+    measure = Learner._measure
+    monkeypatch.setattr(
+        Learner, "_measure", lambda self, model, one: (held.append(len(one)), measure(self, model, one))[1]
+    )
+    recommender.store.append([Event(f"g{user}", "s", "like", f"i{user % 25}") for user in range(n)])
+    assert recommender.learn(fewest=8, **KEEP)["examples"] == n - kept_out and set(held) == {kept_out}
+
+
 def test_weights_that_are_no_numbers_are_never_kept(recommender: Recommender, monkeypatch: pytest.MonkeyPatch):
     feed(recommender)
     monkeypatch.setattr(Learner, "_measure", lambda *arguments: {"feedback": np.zeros(2), "validation": np.zeros(2)})

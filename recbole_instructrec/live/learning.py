@@ -72,7 +72,8 @@ class Learner:
         Weight of the loss of the old data against that of the new.
     bound : float
         A version is rolled back when NDCG@10 of held-out feedback or of the data set's validation rows falls by more
-        than this share, and by more than the standard error of the differences by row.
+        than this share, and by more than the standard error of the differences by row; of the validation rows also
+        against the checkpoint, since small falls add up.
     held_out : float
         Share of the new feedback, the newest of it, that the guard keeps to itself; five reactions at least, or half
         of all.
@@ -187,10 +188,13 @@ class Learner:
         n_held = min(max(_FEWEST_HELD, round(self._held_out * len(examples))), len(examples) // 2)
         new, held = examples[:-n_held], examples[-n_held:]
         gains = self._measure(model, held)
+        began = self._of_checkpoint(model, parent, gains["validation"])
         self._train(model, new)
         gained = self._measure(model, held)
         fell = [name for name in gains if self._fell(gains[name], gained[name])]
         before, after = ({name: float(one.mean()) for name, one in each.items()} for each in (gains, gained))
+        if not fell and self._fell(began, gained["validation"]):  # small falls add up
+            fell = ["validation since the checkpoint"]
         about = {
             "before": before,
             "after": after,
@@ -316,16 +320,40 @@ class Learner:
 
     # --- the guard ---------------------------------------------------------------------------
 
-    @torch.no_grad()
     def _measure(self, model: Any, held: Sequence[Example]) -> dict[str, np.ndarray]:
         """NDCG@10 of each held-out reaction, and of each of the data set's validation rows."""
-        assert self._recommender.parts is not None
+        return {"feedback": self._of_reactions(model, held), "validation": self._of_rows(model)}
+
+    @torch.no_grad()
+    def _of_reactions(self, model: Any, held: Sequence[Example]) -> np.ndarray:
+        """NDCG@10 of each held-out reaction."""
         ranker = Ranker(model, self._recommender.dataset)
         found = []
         for begin in range(0, len(held), 256):
             part = held[begin : begin + 256]
             lists = ranker([Want(UserState(one.before), one.text, _K) for one in part])
             found += [_gain(one.items, example.item) for one, example in zip(lists, part, strict=True)]
+        return np.array(found)
+
+    @torch.no_grad()
+    def _of_checkpoint(self, model: Any, version: int, own: np.ndarray) -> np.ndarray:
+        """NDCG@10 of each validation row as the checkpoint has it, from which all versions come."""
+        if not version:
+            return own
+        parameters, now = dict(model.named_parameters()), {}
+        for name, value in self._recommender.versions.weights(0).items():
+            now[name] = parameters[name].detach().clone()
+            parameters[name].copy_(value)
+        found = self._of_rows(model)
+        for name, value in now.items():
+            parameters[name].copy_(value)
+        return found
+
+    @torch.no_grad()
+    def _of_rows(self, model: Any) -> np.ndarray:
+        """NDCG@10 of each of the data set's validation rows; of a thousand of them, always the same, where there are
+        more."""
+        assert self._recommender.parts is not None
         valid = self._recommender.parts[1]
         rows = self._remembered(valid.inter_feat[valid.uid_field]).numpy()
         if len(rows) > 1000:
@@ -337,7 +365,7 @@ class Learner:
             scores[:, 0] = -torch.inf
             best = scores.topk(min(_K, scores.shape[1])).indices.tolist()
             gains += [_gain(items, target) for items, target in zip(best, batch[model.ITEM_ID].tolist(), strict=True)]
-        return {"feedback": np.array(found), "validation": np.array(gains)}
+        return np.array(gains)
 
     def _fell(self, before: np.ndarray, after: np.ndarray) -> bool:
         """Whether the mean fell beyond the bound, and beyond its standard error: few rows go up and down by chance."""
