@@ -50,6 +50,55 @@ def test_loss_gradients_and_scores_stay(films: Path, name: str):
     assert scores[0].std() > 0.1
 
 
+def test_what_no_score_depends_on_is_not_computed(films: Path, monkeypatch: pytest.MonkeyPatch):
+    def computed(name: str) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """Shapes of what is embedded, and of what a last layer's feed-forward part reads, in a loss."""
+        model, _, train, _, _ = build_all(make_config(films, model=name, **SHORT))
+        use_fast_layers(model)
+        leave_out_padding(model)
+        embedded, last = list[tuple[int, ...]](), list[tuple[int, ...]]()
+        model.item_embedding.register_forward_pre_hook(lambda _, given: embedded.append(tuple(given[0].shape)))
+        if hasattr(model, "trm_encoder"):
+            part = model.trm_encoder.layer[-1].feed_forward
+            part.register_forward_pre_hook(lambda _, given: last.append(tuple(given[0].shape)))
+        model.eval().calculate_loss(next(iter(train)))
+        return embedded, last
+
+    for name in ("GRU4Rec", "SASRec", "BERT4Rec"):
+        embedded, _ = computed(name)
+        own = [shape for shape in embedded if len(shape) == 2]
+        assert sum(n for n, _ in own) == 64 and len(own) == 8, "in eight parts"
+        assert min(length for _, length in own) < 6 < max(length for _, length in own) <= 13
+    assert {length for _, length, _ in computed("SASRec")[1]} == {1}
+    assert [len(shape) for shape in computed("LightSANs")[1]] == [2], "one position of each row"
+
+    counted: list[int] = []
+    entropy = torch.nn.functional.cross_entropy
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "cross_entropy",
+        lambda logits, *more: (counted.append(len(logits)), entropy(logits, *more))[1],
+    )
+    model, _, train, _, _ = build_all(make_config(films, model="BERT4Rec", **SHORT))
+    leave_out_padding(model)
+    batch = next(iter(train))
+    model.calculate_loss(batch)
+    assert counted == [int((batch[model.MASK_INDEX] > 0).sum())] and counted[0] < batch[model.MASK_INDEX].numel()
+
+
+@pytest.mark.parametrize("name", ["SASRec", "BERT4Rec", "LightSANs"])
+def test_a_copy_computes_with_its_own_weights(films: Path, name: str):
+    model, _, train, valid, _ = build_all(make_config(films, model=name, **SHORT))
+    leave_out_padding(model)
+    other = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+        rows, batch = next(iter(valid))[0], next(iter(train))
+        assert not other.full_sort_predict(rows).any() and model.eval().full_sort_predict(rows).any()
+        assert other.calculate_loss(batch) != model.calculate_loss(batch)
+
+
 def test_dropout_still_drops(films: Path):
     model, _, train, _, _ = build_all(make_config(films, model="SASRec", **SHORT))
     use_fast_layers(model)

@@ -384,6 +384,27 @@ def test_reactions_in_words_are_kept(recommender: Recommender, text: str, kind: 
     assert bool(session.history()) is (kind != "dislike")
 
 
+def test_more_like_an_item_looks_at_what_was_on_earlier_pages_again(session: Session):
+    first = session.ask("a comedy", 5)
+    session.ask("more", 5)
+    liked = session.ask("more", 5).items[0]
+    answer = session.ask(f"more like {liked.title}", 25)
+    assert {item.id for item in first} <= {item.id for item in answer} and liked.id not in ids(answer)
+
+
+def test_words_of_a_script_without_spaces_are_told_whole(recommender: Recommender, monkeypatch):
+    text, explainer = "来一部恐怖片吧", recommender.explainer
+    monkeypatch.setattr(explainer, "_spans", lambda said: [(place, place + 1) for place in range(len(said))])
+    column = recommender.model.attribute_names.index("Horror")
+    attention = torch.zeros(len(text), len(recommender.model.attribute_names))
+    attention[3, column], attention[4, column] = 0.6, 0.3
+    attention[0, column] = 0.1
+    one = Ranker(recommender.model, recommender.dataset)([Want(UserState(), text)])[0]
+    one.attention = attention
+    found = explainer.words(one, text, "Horror")
+    assert found[0][0] in ("恐怖", "恐怖片") and found[0][1] == pytest.approx(0.9) and len(found) == 1
+
+
 def test_what_is_left_out_stays_out_while_a_request_goes_on(session: Session):
     session.ask("a comedy, no horror", 5)
     answer = session.ask(None, 5, without=["Horror"])

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recbole_instructrec.leaderboard.markdown import FIRST
 from recbole_instructrec.leaderboard.table import epoch_seconds
+
+# Points that a line across a picture is kept clear by.
+_DOTS = 60
+
+# Finds the line of the best figure that others report again.
+_REPORTED = "reported"
 
 # From a name to its point, where they are apart.
 _THREAD = {"arrowstyle": "-", "color": "grey", "linewidth": 0.6}
@@ -122,7 +130,7 @@ def _accuracy_and_time(axes: Any, table: Any) -> None:
     told = table.best_reported
     if told is not None:
         value = told["metrics"][FIRST]
-        axes.axhline(value, color="grey", linestyle="--", linewidth=1)
+        axes.axhline(value, color="grey", linestyle="--", linewidth=1, gid=_REPORTED)
         axes.annotate(
             f"best reported: {told['model']}",
             (0.5, value),
@@ -145,7 +153,14 @@ def _place_names(figure: Any) -> None:
         names = [text for text in axes.texts if text.get_transform() == axes.transData]
         if names:
             line = [text for text in axes.texts if text not in names]
-            adjust_text(names, ax=axes, objects=line or None, iter_lim=1000, expand=(1.15, 1.4), arrowprops=_THREAD)
+            points, (left, right) = [text.get_position() for text in names], axes.get_xlim()
+            for one in axes.lines:
+                if one.get_gid() == _REPORTED:  # as the many points that it passes
+                    points += [(x, one.get_ydata()[0]) for x in np.geomspace(left, right, _DOTS)]
+            x, y = zip(*points, strict=True)
+            adjust_text(
+                names, x, y, ax=axes, objects=line or None, iter_lim=1000, expand=(1.15, 1.4), arrowprops=_THREAD
+            )
 
 
 def _save(figure: Any, file: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from types import MethodType
 
 import torch
 from recbole.data.interaction import Interaction
@@ -74,51 +74,39 @@ class LastItemEncoder(nn.Module):
         return [found.expand_as(hidden_states)]
 
 
-def _by_length(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """Let a batch's sequences be computed in parts of about equal length, in the order that they were given in."""
-
-    def in_parts(item_seq: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-        lengths = (item_seq != 0).sum(1)
-        order = lengths.argsort(stable=True)
-        found = []
-        for rows in order.chunk(_PARTS):
-            longest = int(lengths[rows[-1]])
-            part = forward(item_seq[rows, :longest], *(other[rows] for other in others))
-            if part.dim() == 3:  # an output at every position
-                part = F.pad(part, (0, 0, 0, item_seq.shape[1] - longest))
-            found.append(part)
-        return torch.cat(found)[order.argsort()]
-
-    return in_parts
+def _by_length(model: nn.Module, item_seq: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+    """A model's forward pass in parts of about equal length, in the order that the sequences were given in."""
+    lengths = (item_seq != 0).sum(1)
+    order = lengths.argsort(stable=True)
+    found = []
+    for rows in order.chunk(_PARTS):
+        longest = int(lengths[rows[-1]])
+        part = type(model).forward(model, item_seq[rows, :longest], *(other[rows] for other in others))
+        if part.dim() == 3:  # an output at every position
+            part = F.pad(part, (0, 0, 0, item_seq.shape[1] - longest))
+        found.append(part)
+    return torch.cat(found)[order.argsort()]
 
 
-def _last_item_only(model: LightSANs) -> Callable[..., torch.Tensor]:
+def _last_item_only(model: LightSANs, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
     """LightSANs' forward pass, with the last layer's feed-forward part at the position of the last item only."""
-
-    def forward(item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
-        items, positions = model.embedding_layer(item_seq)
-        hidden = model.dropout(model.LayerNorm(items))
-        *before, last = model.trm_encoder.layer
-        for layer in before:
-            hidden = layer(hidden, positions)
-        attended = last.multi_head_attention(hidden, positions)
-        found: torch.Tensor = last.feed_forward(model.gather_indexes(attended, item_seq_len - 1))
-        return found
-
-    return forward
+    items, positions = model.embedding_layer(item_seq)
+    hidden = model.dropout(model.LayerNorm(items))
+    *before, last = model.trm_encoder.layer
+    for layer in before:
+        hidden = layer(hidden, positions)
+    attended = last.multi_head_attention(hidden, positions)
+    found: torch.Tensor = last.feed_forward(model.gather_indexes(attended, item_seq_len - 1))
+    return found
 
 
-def _loss_of_masked(model: BERT4Rec) -> Callable[[Interaction], torch.Tensor]:
+def _loss_of_masked(model: BERT4Rec, interaction: Interaction) -> torch.Tensor:
     """BERT4Rec's cross-entropy without the logits of the places that fill up a row's masked items."""
-
-    def loss(interaction: Interaction) -> torch.Tensor:
-        index = interaction[model.MASK_INDEX]
-        rows, places = torch.nonzero(index, as_tuple=True)  # as RecBole, which does not count the first position
-        found = model.forward(interaction[model.MASK_ITEM_SEQ])[rows, index[rows, places]]
-        logits = F.linear(found, model.item_embedding.weight[: model.n_items], model.output_bias)
-        return F.cross_entropy(logits, interaction[model.POS_ITEMS][rows, places])
-
-    return loss
+    index = interaction[model.MASK_INDEX]
+    rows, places = torch.nonzero(index, as_tuple=True)  # as RecBole, which does not count the first position
+    found = model.forward(interaction[model.MASK_ITEM_SEQ])[rows, index[rows, places]]
+    logits = F.linear(found, model.item_embedding.weight[: model.n_items], model.output_bias)
+    return F.cross_entropy(logits, interaction[model.POS_ITEMS][rows, places])
 
 
 def leave_out_padding(model: nn.Module) -> None:
@@ -134,8 +122,8 @@ def leave_out_padding(model: nn.Module) -> None:
             if type(child) is TransformerEncoder:
                 setattr(model, name, LastItemEncoder(child))
     if type(model) in _PADDED:
-        model.forward = _by_length(model.forward)
+        model.forward = MethodType(_by_length, model)  # bound methods are copied with their model
     if type(model) is LightSANs:
-        model.forward = _last_item_only(model)
+        model.forward = MethodType(_last_item_only, model)
     if type(model) is BERT4Rec and model.loss_type == "CE":
-        model.calculate_loss = _loss_of_masked(model)  # type: ignore[assignment]
+        model.calculate_loss = MethodType(_loss_of_masked, model)  # type: ignore[assignment]

@@ -73,7 +73,7 @@ class Explainer:
         self._spans = lru_cache(maxsize=256)(model.spans)
 
     def __call__(
-        self, ranked: Sequence[Ranked], texts: Sequence[str], languages: Sequence[str] | None = None
+        self, ranked: Sequence[Ranked], texts: Sequence[str], spoken: Sequence[str] | None = None
     ) -> list[list[Reasons]]:
         """Reasons of every item of some lists.
 
@@ -83,15 +83,15 @@ class Explainer:
             The lists.
         texts : sequence of str
             What was said, legible, one a list.
-        languages : sequence of str, optional
-            Of the sentences, one a list; English by default.
+        spoken : sequence of str, optional
+            Languages of the sentences, one a list; English by default.
 
         Returns
         -------
         list of list of Reasons
             As the lists.
         """
-        lists = zip(ranked, texts, self._owed(ranked), languages or [DEFAULT] * len(ranked), strict=True)
+        lists = zip(ranked, texts, self._owed(ranked), spoken or [DEFAULT] * len(ranked), strict=True)
         return [self._of_list(*one) for one in lists]
 
     def words(self, one: Ranked, text: str, attribute: str) -> list[tuple[str, float]]:
@@ -174,15 +174,16 @@ class Explainer:
 
 def _whole_word(text: str, begin: int, end: int) -> tuple[int, int]:
     """The word that a token is a part of; characters of scripts without spaces are their own."""
-    while begin > 0 and _latin(text[begin - 1]) and _latin(text[begin]):
+    while begin > 0 and _is_spaced(text[begin - 1]) and _is_spaced(text[begin]):
         begin -= 1
-    while end < len(text) and _latin(text[end]) and _latin(text[end - 1]):
+    while end < len(text) and _is_spaced(text[end]) and _is_spaced(text[end - 1]):
         end += 1
     return begin, end
 
 
-def _latin(character: str) -> bool:
-    return (character.isalnum() and ord(character) < 0x2E80) or character in "'-’"
+def _is_spaced(character: str) -> bool:
+    """Whether a character is part of a word of a script with spaces between words."""
+    return (character.isalnum() and not DENSE.match(character)) or character in "'-’"
 
 
 def _joined(text: str, shares: dict[tuple[int, int], float]) -> dict[tuple[int, int], float]:

@@ -239,6 +239,11 @@ class Recommender:
         """Write the feedback as atomic files, see :func:`recbole_instructrec.live.export.export`."""
         return export(self, Path(folder))
 
+    def _called(self, language: str) -> dict[str, str]:
+        """Attributes that have another name in a language."""
+        called = {name: phrases(language).attribute(name) for name in self.catalogue.attribute_names}
+        return {name: other for name, other in called.items() if other != name}
+
     def about(self) -> dict[str, Any]:
         """What is being served, as plain data."""
         return {
@@ -249,10 +254,7 @@ class Recommender:
             "rating_scale": list(self.rating_scale),
             "never_twice": self.never_twice,
             "languages": self.languages,
-            "names": {
-                language: {name: phrases(language).attribute(name) for name in self.catalogue.attribute_names}
-                for language in languages()
-            },
+            "names": {language: self._called(language) for language in languages()},
             "version": self.store.current,
             "time": time.time(),
         }

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recbole_instructrec.live.phrases import languages
+
 Rule = dict[str, Any]
 
 
@@ -36,7 +38,11 @@ class Ask(_Strict):
     hide_seen: bool | None = Field(None, description="Leave out what the user took; by default what the model learned.")
     diversity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     reasons: bool = True
-    language: Literal["en", "zh"] | None = Field(None, description="Of reasons and notes; by default as it was said.")
+    language: str | None = Field(
+        None,
+        description="Of reasons and notes; by default as it was said.",
+        json_schema_extra={"anyOf": [{"type": "string", "enum": list[Any](languages())}, {"type": "null"}]},
+    )
 
 
 class Reaction(_Strict):

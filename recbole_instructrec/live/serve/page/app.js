@@ -2,7 +2,7 @@
 //
 // Whatever comes from people or data is put in as text, never as markup.
 
-const SIZE = 10; // follow-ups speak of up to ten places
+const SIZE = 10; // items of a list
 const PATIENCE = 60_000; // milliseconds
 const LOG_KEPT = 200;
 
