@@ -64,11 +64,21 @@ class Catalogue:
                 found |= len(first) < len(items)
         return twin if found else None
 
+    @cached_property
+    def _alike(self) -> dict[int, list[int]]:
+        """Items that are shown alike, by the first of them."""
+        found: dict[int, list[int]] = {}
+        if self.twin is not None:
+            for item in np.flatnonzero(self.twin != np.arange(len(self.twin))).tolist():
+                found.setdefault(int(self.twin[item]), []).append(item)
+        return found
+
     def with_twins(self, items: Sequence[int]) -> list[int]:
         """Some items, and those that are shown alike."""
-        if self.twin is None or not items:
+        if self.twin is None:
             return list(items)
-        return np.flatnonzero(np.isin(self.twin, self.twin[list(items)])).tolist()
+        firsts = self.twin[list(items)].tolist() if len(items) else []
+        return [*items, *firsts, *(other for first in firsts for other in self._alike.get(first, ()))]
 
     def item(self, token: object) -> int:
         """Internal id of an item.
