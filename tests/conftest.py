@@ -53,8 +53,9 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["test"])
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, disabled = root.handlers[:], root.level, logging.root.manager.disable
     yield
+    logging.disable(disabled)
     for handler in root.handlers[:]:
         if handler not in handlers:
             root.removeHandler(handler)
