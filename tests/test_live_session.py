@@ -558,6 +558,8 @@ def test_the_steps_of_a_request_ask_for_the_same_in_a_new_conversation(recommend
     assert session.ask("start over", 5).steps == [] and session.ask("a drama", 5).steps == ["a drama"]
     session.ask("more like the first one", 5)
     assert len(session.ask("more like the second one", 5).steps) == 2, "the last direction is the one that counts"
+    session.ask("more like a comedy", 5)
+    assert "more like a comedy" in session.ask("more like the first one", 5).steps, "a wish is no direction"
 
 
 @pytest.fixture

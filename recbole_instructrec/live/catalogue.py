@@ -45,7 +45,7 @@ class Catalogue:
         names = zip(dataset.item_names, self.tokens, strict=True)
         self.titles = [_article_first(name) or token for name, token in names]
         self.attribute_names: list[str] = list(dataset.attributes.names)
-        self._attributes = dataset.attributes.matrix.tocsr()
+        self._attributes = dataset.attributes.matrix.tocsr().sorted_indices()
         self.years: np.ndarray = dataset.attributes.years
         self.twin = self._first_alike()
 
@@ -55,14 +55,17 @@ class Catalogue:
             by_title.setdefault(title, []).append(item)
         if len(by_title) == len(self.index):
             return None
-        twin, found = np.arange(len(self.titles)), False
+        own = np.arange(len(self.titles))
+        twin = own.copy()
         for items in by_title.values():
             if len(items) > 1:
-                first: dict[tuple[int, tuple[str, ...]], int] = {}
+                first: dict[tuple[int, bytes], int] = {}
                 for item in items:
-                    twin[item] = first.setdefault((int(self.years[item]), tuple(self.attributes_of(item))), item)
-                found |= len(first) < len(items)
-        return twin if found else None
+                    twin[item] = first.setdefault((int(self.years[item]), self._columns_of(item).tobytes()), item)
+        return twin if (twin != own).any() else None
+
+    def _columns_of(self, item: int) -> np.ndarray:
+        return self._attributes.indices[self._attributes.indptr[item] : self._attributes.indptr[item + 1]]
 
     @cached_property
     def _alike(self) -> dict[int, list[int]]:
@@ -108,8 +111,7 @@ class Catalogue:
 
     def attributes_of(self, item: int) -> list[str]:
         """Names of an item's attributes."""
-        row = slice(self._attributes.indptr[item], self._attributes.indptr[item + 1])
-        return [self.attribute_names[column] for column in np.sort(self._attributes.indices[row])]
+        return [self.attribute_names[column] for column in self._columns_of(item)]
 
     def __len__(self) -> int:
         return len(self.index)

@@ -15,6 +15,7 @@ from recbole_instructrec.live.errors import LiveError
 from recbole_instructrec.live.events import TAKEN, liking
 from recbole_instructrec.live.ranking import Ranker, Want
 from recbole_instructrec.live.users import UserState
+from recbole_instructrec.live.versions import put
 from recbole_instructrec.model.losses import softmax_cross_entropy
 
 if TYPE_CHECKING:
@@ -335,18 +336,15 @@ class Learner:
             found += [_gain(one.items, example.item) for one, example in zip(lists, part, strict=True)]
         return np.array(found)
 
-    @torch.no_grad()
     def _of_checkpoint(self, model: Any, version: int, own: np.ndarray) -> np.ndarray:
         """NDCG@10 of each validation row as the checkpoint has it, from which all versions come."""
         if not version:
             return own
-        parameters, now = dict(model.named_parameters()), {}
-        for name, value in self._recommender.versions.weights(0).items():
-            now[name] = parameters[name].detach().clone()
-            parameters[name].copy_(value)
+        began, parameters = self._recommender.versions.weights(0), dict(model.named_parameters())
+        now = {name: parameters[name].detach().clone() for name in began}
+        put(model, began)
         found = self._of_rows(model)
-        for name, value in now.items():
-            parameters[name].copy_(value)
+        put(model, now)
         return found
 
     @torch.no_grad()

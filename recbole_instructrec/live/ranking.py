@@ -246,23 +246,20 @@ class Ranker:
 
     def _heard(self, wants: Sequence[Want]) -> tuple[Said, list[Settled]]:
         """What is said, as the latest words settle it, and what is so settled for each request."""
-        latest = [row for row, want in enumerate(wants) if want.latest]
-        said: Said = self._model.hear([want.text for want in wants] + [wants[row].latest for row in latest])
-        of_latest = dict(zip(latest, said.line[len(wants) :].tolist(), strict=True))
+        # What is new, read alone; of a request that is made once more, nothing.
+        new = [want.latest or ("" if want.settled else want.text) for want in wants]
+        said: Said = self._model.hear([*(want.text for want in wants), *new])  # each text once
+        of_new = said.line[len(wants) :].tolist()
         said = said._replace(line=said.line[: len(wants)])
         lines = said.line.tolist()
         if said.intent is None:
             return said, [Settled(want.settled, want.without) for want in wants]
         spoken = recognised(said.intent)
         settled = []
-        for row, want in enumerate(wants):
-            new = (
-                {}
-                if want.settled and not want.latest
-                else self._spoken(said.intent, spoken, of_latest.get(row, lines[row]))
-            )
-            withdrawn = [name for name in want.withdrawn if name not in new or not want.latest]
-            settled.append(Settled({**want.settled, **new}, [*want.without, *withdrawn]))
+        for want, line in zip(wants, of_new, strict=True):
+            found = self._spoken(said.intent, spoken, line)
+            withdrawn = [name for name in want.withdrawn if name not in found]
+            settled.append(Settled({**want.settled, **found}, [*want.without, *withdrawn]))
         changed = [row for row, want in enumerate(wants) if want.latest or want.settled or settled[row].without]
         if not any(lines[row] >= 0 for row in changed):
             return said, settled

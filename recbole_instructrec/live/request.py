@@ -37,8 +37,9 @@ class Request:
         The first and the last that are asked for.
     untaught : bool
         Whether it is in a language that the model was not taught.
-    steps : list of str
-        Texts that ask for the same in a new conversation, one after the other.
+    steps : list of tuple of str
+        Kind (of a :class:`~.followups.FollowUp`; empty for what it begins with) and text of what asks for the same in
+        a new conversation, one after the other.
     unseen : bool
         Whether only what the user did not take is asked for; also of requests that follow.
     """
@@ -51,7 +52,7 @@ class Request:
     passed: list[int] = field(default_factory=list)
     years: tuple[int, int] | None = None
     untaught: bool = False
-    steps: list[str] = field(default_factory=list)
+    steps: list[tuple[str, str]] = field(default_factory=list)
     unseen: bool = False
 
     @property
@@ -65,7 +66,7 @@ class Request:
 
     def begun(self, text: str) -> Request:
         """Another request, by somebody who has made this one before."""
-        return Request([text] if text else [], steps=[text] if text else [], unseen=self.unseen)
+        return Request([text] if text else [], steps=[("", text)] if text else [], unseen=self.unseen)
 
     def go_on(self, spoken: FollowUp, fits: Callable[[str], bool]) -> bool:
         """Add what is said now.

@@ -315,13 +315,13 @@ class Session:
                 return request, say.note("why", title=title, reason=reason or say.note("no_reason"))
             if spoken.kind == "more_like":  # of what was asked for
                 request.toward, request.passed, step = [spoken.item], [], f"more like {title}"
-                request.steps = [one for one in request.steps if not one.startswith("more like ")]
+                request.steps = [one for one in request.steps if one[0] != spoken.kind]
             elif spoken.kind == "less_like":
                 request.away.append(spoken.item)
                 step, note = f"less like {title}", say.note("less_like", title=title)
             else:
                 return request, say.note(spoken.kind, title=title)
-        request.steps.append(step)
+        request.steps.append((spoken.kind, step))
         return request, note
 
     def _reaction_in(self, spoken: FollowUp | None) -> Event | None:
@@ -360,7 +360,8 @@ class Session:
         few = say.note("few", n=len(items)) if len(items) < asked.want.k else ""
         note = say.notes(asked.note, few, say.note("cut") if ranked.understood.cut else "")
         degree, without = ranked.understood.degree, ranked.settled.without
-        return Answer(items, understood, degree, asked.heard, without, note, list(asked.request.steps), event, version)
+        steps = [text for _, text in asked.request.steps]
+        return Answer(items, understood, degree, asked.heard, without, note, steps, event, version)
 
     def asking(self, asked: Asked, ranked: Ranked, version: int) -> Event:
         """What the store keeps of a request."""

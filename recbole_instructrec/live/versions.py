@@ -148,11 +148,16 @@ class Versions:
 
     def _load(self, number: int) -> None:
         weights = self.weights(number)
-        own = dict(self._model.named_parameters())
-        with torch.no_grad():
-            for name, value in weights.items():
-                own[name].copy_(value)
+        put(self._model, weights)
         self.loaded = number
+
+
+@torch.no_grad()
+def put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    """Copy weights, by the names of their parameters, into a model."""
+    own = dict(model.named_parameters())
+    for name, value in weights.items():
+        own[name].copy_(value)
 
 
 def _digest(weights: Mapping[str, torch.Tensor]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -175,12 +175,8 @@ class _Patterns:
         self._polite = re.compile(rf"^(?:(?:{polite})(?!\w) ?)+|(?: ?(?<!\w)(?:{polite}))+$")
         if DENSE.search(polite):  # no spaces between words
             self._polite = re.compile(rf"^(?:(?:{polite}) ?)+|(?: ?(?:{polite}))+$")
-        starts = "|".join(sorted((re.escape(_bare(word)) for word in content["goes_on"]), key=len, reverse=True))
-        self.goes_on = re.compile(rf"(?:{starts})" + ("" if DENSE.search(starts) else r"(?!\w)"))
-        ties = "|".join(sorted(map(re.escape, content["ties"]), key=len, reverse=True))
-        self.ties = re.compile(
-            rf"^\s*(?:{ties})" + ("" if DENSE.search(ties) else r"(?!\w)") + r"[\s,，:：]*", re.IGNORECASE
-        )
+        self.goes_on = re.compile(_begins_with(map(_bare, content["goes_on"])))
+        self.ties = re.compile(rf"^\s*{_begins_with(content['ties'])}[\s,，:：]*", re.IGNORECASE)
         self.between: str = content["between"]
 
     def place(self, named: str) -> int | None:
@@ -192,6 +188,12 @@ class _Patterns:
     def without_politeness(self, said: str) -> str:
         """A bare text without "please" and the like at its ends, unless that is all there is."""
         return self._polite.sub("", said).strip() or said
+
+
+def _begins_with(words: Iterable[str]) -> str:
+    """One of some words, whole where there are spaces between words; of several the longest."""
+    one = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+    return rf"(?:{one})" + ("" if DENSE.search(one) else r"(?!\w)")
 
 
 @lru_cache(maxsize=8)
