@@ -6,18 +6,23 @@ Importing this package mends RecBole 1.2.1 for today's libraries
 accepts ``model="InstructRec"``.
 """
 
-from recbole_instructrec.registry import check_version as _check_version
 from recbole_instructrec.version import __version__
 
 __all__ = ["__version__"]
 
 
 def _start() -> None:
+    from recbole_instructrec.openmp import wait_briefly
+
+    wait_briefly()  # before torch is imported
+
     import recbole
 
-    _check_version(recbole.__version__)
+    from recbole_instructrec import registry
 
-    from recbole_instructrec import compat, registry
+    registry.check_version(recbole.__version__)
+
+    from recbole_instructrec import compat
 
     compat.apply()
     registry.register()

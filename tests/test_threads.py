@@ -1,5 +1,8 @@
 """Pieces that are worked on by several threads."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -71,3 +74,21 @@ def test_whoever_begins_at_once_has_all_threads_and_work_does_not_run_far_ahead(
 def test_an_error_of_a_piece_is_raised(two_threads: None):
     with pytest.raises(ZeroDivisionError):
         list(in_threads(lambda piece: 1 // piece, [1, 0, 2], torch.device("cpu")))
+
+
+@pytest.mark.parametrize(
+    ("told", "spins"),
+    [({}, "30000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "30000000000")],
+)
+def test_threads_wait_briefly_unless_the_environment_says_otherwise(told: dict[str, str], spins: str):
+    kept = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    shown = subprocess.run(
+        [sys.executable, "-c", "import recbole_instructrec"],
+        env={**kept, **told, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr  # written by the library itself, when it is loaded
+    if "GOMP_SPINCOUNT" not in shown:
+        pytest.skip("torch does not use GNU OpenMP here")
+    assert f"GOMP_SPINCOUNT = '{spins}'" in shown
