@@ -394,7 +394,7 @@ def test_more_like_an_item_looks_at_what_was_on_earlier_pages_again(session: Ses
 
 def test_words_of_a_script_without_spaces_are_told_whole(recommender: Recommender, monkeypatch):
     text, explainer = "来一部恐怖片吧", recommender.explainer
-    monkeypatch.setattr(explainer, "_spans", lambda said: [(place, place + 1) for place in range(len(said))])
+    monkeypatch.setattr(recommender.model, "spans", lambda said: [(place, place + 1) for place in range(len(said))])
     column = recommender.model.attribute_names.index("Horror")
     attention = torch.zeros(len(text), len(recommender.model.attribute_names))
     attention[3, column], attention[4, column] = 0.6, 0.3

@@ -70,7 +70,7 @@ class Explainer:
     def __init__(self, model: Any, catalogue: Catalogue) -> None:
         self._model, self._catalogue = model, catalogue
         self._columns = {name: place for place, name in enumerate(model.attribute_names)}
-        self._spans = lru_cache(maxsize=256)(model.spans)
+        self._tokens = lru_cache(maxsize=256)(self._tokens_of)
 
     def __call__(
         self, ranked: Sequence[Ranked], texts: Sequence[str], spoken: Sequence[str] | None = None
@@ -99,13 +99,11 @@ class Explainer:
         column = self._columns.get(attribute)
         if one.attention is None or column is None or not text:
             return []
-        spans = self._spans(text)
+        attention = one.attention[:, column].tolist()
         weights: dict[tuple[int, int], float] = {}
-        for (begin, end), weight in zip(spans, one.attention[:, column].tolist(), strict=False):
-            if begin == end or not any(character.isalnum() for character in text[begin:end]):
-                continue
-            span = _whole_word(text, begin, end)
-            weights[span] = weights.get(span, 0.0) + weight
+        for place, span in self._tokens(text):
+            if place < len(attention):
+                weights[span] = weights.get(span, 0.0) + attention[place]
         total = sum(weights.values()) or 1.0
         parts = _joined(text, {span: weight / total for span, weight in weights.items()})
         names = [phrases(language).attribute(attribute) for language in languages()]
@@ -115,6 +113,12 @@ class Explainer:
             whole[span] = whole.get(span, 0.0) + share
         found = sorted(((text[b:e], weight) for (b, e), weight in whole.items()), key=lambda pair: -pair[1])
         return [(word, round(weight, 3)) for word, weight in found[:_MOST_WORDS] if weight >= _LEAST_WEIGHT]
+
+    def _tokens_of(self, text: str) -> list[tuple[int, tuple[int, int]]]:
+        """Places of the tokens that are of words, and the word that each is a part of."""
+        spans = enumerate(self._model.spans(text))
+        told = [(place, span) for place, span in spans if any(map(str.isalnum, text[slice(*span)]))]
+        return [(place, _whole_word(text, *span)) for place, span in told]
 
     def _of_list(self, one: Ranked, text: str, falls: np.ndarray, language: str) -> list[Reasons]:
         wanted = [asked.attribute for asked in one.understood.asked if asked.sign == "want"]

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from recbole_instructrec.model.fused import FusedBert
 from recbole_instructrec.model.reading.adapter import LowRank
 from recbole_instructrec.model.threads import in_threads
 
@@ -220,7 +221,8 @@ class TransformerEncoder:
     @cached_property
     def _in_bfloat16(self) -> Any:
         """A copy of the transformer that takes half of the memory and of the time."""
-        return copy.deepcopy(self.model).to(torch.bfloat16)
+        model = FusedBert(self.model) if FusedBert.can_copy(self.model) else copy.deepcopy(self.model)
+        return model.to(torch.bfloat16)
 
     @cached_property
     def size(self) -> int:
