@@ -25,11 +25,6 @@ from tests.support import SILENT, build_data, make_config, trained_checkpoint, w
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_checkpoint(write_dataset(tmp_path_factory.mktemp("learning"), "films"))
-
-
-@pytest.fixture(scope="module")
 def module_loaded(checkpoint: Path) -> tuple:
     return load(checkpoint)
 

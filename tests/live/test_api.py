@@ -6,14 +6,11 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recbole_instructrec.live import LiveError, Recommender, StoreError
-from recbole_instructrec.live.loading import load
-from tests.support import trained_checkpoint, write_dataset
 
 pytest.importorskip("fastapi", reason="needs the extra serve: pip install -c constraints.txt -e '.[serve]'")
 pytest.importorskip("httpx", reason="needs httpx")
@@ -24,17 +21,6 @@ from recbole_instructrec.live.serve.app import create_app
 from recbole_instructrec.live.serve.batcher import Batcher, _Job
 from recbole_instructrec.live.serve.guard import Limits
 from recbole_instructrec.live.serve.run import is_loopback, serve
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple:
-    return load(trained_checkpoint(write_dataset(tmp_path_factory.mktemp("api"), "films")))
-
-
-@pytest.fixture
-def recommender(loaded: tuple, tmp_path: Path) -> Recommender:
-    _, model, dataset, parts = loaded
-    return Recommender(model, dataset, tmp_path / "feedback.sqlite", parts=parts)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from recbole_instructrec.live.serve.guard import Limits  # noqa: E402
 from recbole_instructrec.model.text import packaged_folder  # noqa: E402
 from tests.support import build_data, make_config, small_items, write_dataset  # noqa: E402
 
-PAGE = Path(__file__).parent.parent / "recbole_instructrec" / "live" / "serve" / "page"
+PAGE = Path(__file__).parents[2] / "recbole_instructrec" / "live" / "serve" / "page"
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = [
     "--headless=new",

@@ -14,26 +14,8 @@ import pytest
 
 from recbole_instructrec import cli
 from recbole_instructrec.live import LiveError, Recommender
-from recbole_instructrec.live.loading import load
 from recbole_instructrec.live.requests_file import answer_file
 from recbole_instructrec.live.terminal import chat
-from tests.support import trained_checkpoint, write_dataset
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_checkpoint(write_dataset(tmp_path_factory.mktemp("terminal"), "films"))
-
-
-@pytest.fixture(scope="module")
-def loaded(checkpoint: Path) -> tuple:
-    return load(checkpoint)
-
-
-@pytest.fixture
-def recommender(loaded: tuple, tmp_path: Path) -> Recommender:
-    _, model, dataset, parts = loaded
-    return Recommender(model, dataset, tmp_path / "feedback.sqlite", parts=parts)
 
 
 def talk(recommender: Recommender, *lines: str, user: str | None = "u1", width: int = 100) -> str:

@@ -1,0 +1,107 @@
+"""Reactions: what they change at once, and which are refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from recbole_instructrec.live import LiveError, NotFound, Recommender, Session
+from tests.live.support import ATTRIBUTES, check_list, history, ids, ranking, rows
+
+
+@pytest.mark.parametrize("kind", ["click", "like", "seen"])
+def test_what_is_taken_joins_the_sequence_and_counts_from_the_next_list_on(recommender: Recommender, kind: str):
+    session = recommender.session("u5")
+    before = history(recommender, "u5")
+    first = session.ask("", 25, hide_seen=False)
+    number = session.feedback(first.items[2].id, kind)
+    assert recommender.store.events()[-1].id == number
+    after = [*before, recommender.catalogue.index[first.items[2].id]]
+    assert history(recommender, "u5") == after
+    scores = recommender.model.full_sort_predict(rows(recommender, [after]))[0]
+    check_list(session.ask("", 25, hide_seen=False), ranking(recommender, scores))
+    assert session.history(1)[0]["id"] == first.items[2].id
+
+
+def test_each_reaction_counts_once_however_often_is_asked(recommender: Recommender):
+    session, before = recommender.session("u5"), history(recommender, "u5")
+    for item in ("i3", "i4", "i3"):
+        session.feedback(item, "like")
+        session.ask("", 3)
+    index = recommender.catalogue.index
+    assert history(recommender, "u5") == [*before, index["i3"], index["i4"], index["i3"]]
+
+
+def test_what_is_disliked_leaves_the_list_for_good_until_it_is_liked(recommender: Recommender):
+    session = recommender.session("u5")
+    first = session.ask("a comedy", 25, hide_seen=False)
+    gone, taken = first.items[0].id, session.history(100)
+    session.feedback(gone, "dislike")
+    assert session.history(100) == taken
+    for one in (session, recommender.session("u5")):
+        assert gone not in ids(one.ask("a comedy", 25, hide_seen=False))
+    assert gone in ids(recommender.session("u6").ask("a comedy", 25, hide_seen=False)), "another user"
+    session.feedback(gone, "like")
+    assert gone in ids(session.ask("a comedy", 25, hide_seen=False))
+
+
+def test_what_is_skipped_leaves_this_conversation(recommender: Recommender):
+    session = recommender.session("u5")
+    gone = session.ask("", 5, hide_seen=False).items[0].id
+    session.feedback(gone, "skip")
+    assert gone not in ids(session.ask("", 25, hide_seen=False))
+    assert gone in ids(recommender.session("u5").ask("", 25, hide_seen=False))
+
+
+@pytest.mark.parametrize(("rating", "there"), [(5, True), (3, True), (2, False), (1.0, False)])
+def test_a_rating_joins_the_sequence_and_a_bad_one_leaves_the_list(
+    recommender: Recommender, rating: float, there: bool
+):
+    session = recommender.session("u5")
+    item = session.ask("", 25, hide_seen=False).items[0].id
+    session.feedback(item, "rating", rating)
+    assert session.history(1)[0]["id"] == item
+    assert recommender.store.events()[-1].value == rating
+    assert (item in ids(session.ask("", 25, hide_seen=False))) is there
+
+
+def test_a_click_then_a_rating_is_taken_once(recommender: Recommender):
+    session = recommender.session("u5")
+    before = history(recommender, "u5")
+    other = next(token for token in ATTRIBUTES if recommender.catalogue.index[token] != before[-1])
+    for kind, rating in (("click", None), ("rating", 4), ("like", None)):
+        session.feedback(other, kind, rating)
+    assert history(recommender, "u5") == [*before, recommender.catalogue.index[other]]
+
+
+@pytest.mark.parametrize(
+    ("item", "kind", "rating", "error", "words"),
+    [
+        ("i99", "like", None, NotFound, r"no item 'i99'; did you mean i9\?"),
+        ("", "like", None, NotFound, r"no item ''"),
+        ("[PAD]", "like", None, NotFound, r"no item '\[PAD\]'"),
+        ("x" * 1_000_000, "like", None, NotFound, r"no item"),
+        (None, "like", None, NotFound, r"no item None"),
+        (True, "like", None, NotFound, r"no item True"),
+        (math.nan, "like", None, NotFound, r"no item nan"),
+        (["i1"], "like", None, NotFound, r"no item"),
+        ("i1", "love", None, LiveError, r"event: one of click, like"),
+        ("i1", "ask", None, LiveError, r"event: one of click, like"),
+        ("i1", None, None, LiveError, r"event: one of click, like"),
+        ("i1", "rating", None, LiveError, r"rating: a number from 1 to 5"),
+        ("i1", "rating", 6, LiveError, r"rating: a number from 1 to 5"),
+        ("i1", "rating", math.nan, LiveError, r"rating: a number from 1 to 5"),
+        ("i1", "rating", True, LiveError, r"rating: a number from 1 to 5"),
+        ("i1", "click", 4, LiveError, r"rating: a click has none"),
+    ],
+)
+def test_feedback_that_cannot_be_is_refused_and_changes_nothing(
+    recommender: Recommender, session: Session, item: Any, kind: Any, rating: Any, error: type, words: str
+):
+    first = ids(session.ask("a comedy", 5))
+    with pytest.raises(error, match=words) as caught:
+        session.feedback(item, kind, rating)
+    assert len(str(caught.value)) < 300
+    assert recommender.store.count() == 1 and ids(session.ask("a comedy", 5)) == first
