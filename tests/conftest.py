@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 # Files whose tests take longest: begun first, they are not what one process does while the other has ended.
-_LONG = ("test_training", "test_leaderboard_runs", "test_generated_data", "test_leaderboard_committed", "test_trainer")
+_LONG = ("test_training", "test_runs", "test_generated_data", "test_committed", "test_trainer")
 
 
 @pytest.hookimpl(trylast=True)

@@ -23,8 +23,8 @@ from recbole_instructrec.leaderboard.runs import Run, config_of, effective, hash
 from recbole_instructrec.leaderboard.schedule import LocalExecutor, RayExecutor, Scheduler
 from recbole_instructrec.leaderboard.store import Store
 from recbole_instructrec.leaderboard.verify import compare, verify
+from tests.leaderboard.test_plan import SMALL_PLAN, write_plan
 from tests.support import SMALL
-from tests.test_leaderboard_plan import SMALL_PLAN, write_plan
 
 OURS = {key: value for key, value in SMALL.items() if key not in ("epochs", "show_progress", "topk", "valid_metric")}
 PLAN = {
@@ -190,7 +190,7 @@ def test_killed_and_started_again(tmp_path: Path, films: Path):
         "--seeds=1", f"--data_path={films}", "--jobs=2", f"--store={tmp_path / 'results'}",
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[1],
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2],
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
 
@@ -206,7 +206,7 @@ def test_killed_and_started_again(tmp_path: Path, films: Path):
     assert b"Traceback" not in process.stdout.read()
     before = [curve for curve in epochs() if len(curve) > 2]
     assert before, "no three epochs have ended in two minutes"
-    done = subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[1], check=False)
+    done = subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 0, done.stdout
     records = Store(tmp_path / "results").read("films")[0]
     assert [len(record["curve"]) for record in records] == [60, 60]
@@ -221,10 +221,10 @@ def test_two_schedulers_share_a_plan(tmp_path: Path, films: Path):
         sys.executable, "-m", "recbole_instructrec.cli", "leaderboard", "run", str(file), f"--data_path={films}",
         f"--store={tmp_path / 'results'}",
     ]  # fmt: skip
-    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1]) for _ in range(2)]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2]) for _ in range(2)]
     for process in both:
         process.wait(180)
-    subprocess.run(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1], check=True)
+    subprocess.run(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2], check=True)
     lines = Store(tmp_path / "results").file("films").read_text().splitlines()
     ids = [json.loads(line)["id"] for line in lines]
     assert len(ids) == len(set(ids)) == 4, "no run was done twice"

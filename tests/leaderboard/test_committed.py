@@ -12,7 +12,7 @@ from recbole_instructrec.leaderboard.report import write
 from recbole_instructrec.leaderboard.store import Store
 from recbole_instructrec.leaderboard.verify import verify
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 STORE = Store(ROOT / "leaderboard" / "results")
 
 
