@@ -22,6 +22,7 @@ from recbole_instructrec.live.reasons import Explainer
 from recbole_instructrec.live.rules import Rules
 from recbole_instructrec.live.session import Answer, Asked, Session
 from recbole_instructrec.live.store import FeedbackStore
+from recbole_instructrec.live.traces import is_telling, traces_in
 from recbole_instructrec.live.users import Users, UserState
 from recbole_instructrec.live.versions import Versions
 from recbole_instructrec.model.threads import in_threads
@@ -225,9 +226,8 @@ class Recommender:
         left = self.store.events()
         others = "\n".join({text for event in left for text in (event.user, event.session, event.instruction)})
         said = {name, *(event.instruction for event in own)}
-        signs = [text for text in said if len(text.encode("utf-8", "surrogatepass")) >= _TELLING and text not in others]
-        files = [self.store.file, *self._beside(), *self.versions.files()]
-        traces = [str(file) for file in files if file.is_file() and _holds(file, signs)]
+        signs = [text for text in said if is_telling(text) and text not in others]
+        traces = traces_in([self.store.file, *self._beside(), *self.versions.files()], signs)
         if again := sum(event.user == name for event in left):
             traces.append(f"{self.store.file}: {again} events")
         return Forgotten(len(own), [one["id"] for one in learned], traces, self.users.in_dataset(name))
@@ -258,14 +258,3 @@ class Recommender:
             "version": self.store.current,
             "time": time.time(),
         }
-
-
-# A name of fewer bytes may stand anywhere by chance; a long text may be split where a page of the file ends.
-_TELLING, _PIECE = 8, 48
-
-
-def _holds(file: Path, signs: Sequence[str]) -> bool:
-    content = file.read_bytes()
-    whole = [sign.encode("utf-8", "surrogatepass") for sign in signs]
-    pieces = [sign[begin : begin + _PIECE] for sign in whole for begin in range(0, len(sign), _PIECE)]
-    return any(piece in content for piece in pieces if len(piece) >= _TELLING)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recbole_instructrec.live import LiveError, Recommender
+from recbole_instructrec.live.traces import traces_in
 from tests.live.support import ids
 
 
@@ -100,13 +103,35 @@ def test_what_is_said_while_being_forgotten_is_answered_and_not_kept(recommender
 
 
 def test_long_texts_are_found_by_the_scan(recommender: Recommender, tmp_path: Path):
-    from recbole_instructrec.live.recommender import _holds
-
     recommender.session("u1").ask("a comedy " * 700)
     (said,) = {event.instruction for event in recommender.store.events()}
     files = (recommender.store.file, Path(f"{recommender.store.file}-wal"))
-    assert len(said) > 4096 and any(_holds(file, [said]) for file in files)
+    assert len(said) > 4096 and traces_in(files, [said]) and not traces_in(files, ["something that nobody has said"])
     assert recommender.forget("u1").traces == []
+
+
+def test_what_is_acknowledged_after_somebody_was_forgotten_survives_other_processes(recommender: Recommender):
+    session = recommender.session("u1")
+    session.feedback("i1", "like")
+    recommender.forget("nobody we know")
+    # Whichever process takes itself for the last one removes the write-ahead log when it ends.
+    other = """if True:
+        import sqlite3, sys
+        store = sqlite3.connect(sys.argv[1])
+        print(*store.execute("SELECT count(*) FROM events").fetchone())
+        store.close()
+    """
+    command = [sys.executable, "-c", other, str(recommender.store.file)]
+    for n_events in range(1, 4):
+        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert int(found) == recommender.store.count() == n_events
+        session.feedback(f"i{n_events + 1}", "like")
+
+
+def test_a_file_that_cannot_be_searched_is_told(tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    (found,) = traces_in([tmp_path / "missing", tmp_path / "folder"], ["a secret wish"])
+    assert found.startswith(f"{tmp_path / 'folder'}: could not be read")
 
 
 def test_forgotten_users_are_not_replayed(recommender: Recommender):
