@@ -46,8 +46,8 @@ def add_parsers(commands: Any) -> None:
     recommend.add_argument("text", nargs="?", default="", help="the request")
     recommend.add_argument("--requests", type=Path, help="a file with a JSON object a line: text, user, k, must, ...")
     recommend.add_argument("--output", type=Path, help="file for the answers (default: standard output)")
-    recommend.add_argument("--must", type=json.loads, help='rules as JSON, such as {"genre": "Comedy"}')
-    recommend.add_argument("--must_not", type=json.loads, help="rules as JSON")
+    recommend.add_argument("--must", type=_rules, help='rules as JSON, such as {"genre": "Comedy"}')
+    recommend.add_argument("--must_not", type=_rules, help="rules as JSON")
     recommend.add_argument("--diversity", type=float, default=0.0, help="0 to 1")
     recommend.add_argument("--json", action="store_true", help="print the answer as JSON")
     serve.add_argument("--host", default="127.0.0.1", help="where to listen (default: this machine alone)")
@@ -90,11 +90,15 @@ def work(args: argparse.Namespace) -> int:
         check_files(args.requests, args.output)
     import torch
 
+    from recbole_instructrec.live.loading import newest
     from recbole_instructrec.live.recommender import Recommender
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    recommender = Recommender.load(args.checkpoint, args.store, scale, args.data_path)
+    file = newest(args.checkpoint)
+    recommender = Recommender.load(file, args.store, scale, args.data_path)
+    if Path(args.checkpoint).is_dir():
+        print(f"{file} ({recommender.dataset.dataset_name})", file=sys.stderr, flush=True)
     if args.command == "chat":
         from recbole_instructrec.live.terminal import chat
 
@@ -177,6 +181,14 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
 
 
 _threads, _length, _port = _whole(0, 1024), _whole(1, LONGEST_LIST), _whole(1, 65_535)
+
+
+def _rules(text: str) -> Any:
+    """Rules, for argparse."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'JSON such as {{"genre": "Comedy"}} is expected: {error}') from error
 
 
 def _scale(text: str) -> tuple[float, float]:

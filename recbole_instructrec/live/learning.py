@@ -167,14 +167,15 @@ class Learner:
         states: dict[str, UserState] = {}
         for event in recommender.store.events(reactions_only=True):
             item = recommender.catalogue.index.get(event.item or "")
-            if item is None or event.kind not in TAKEN:
+            against = liking(event.kind, event.value, recommender.rating_scale) < 0
+            if item is None or event.kind not in TAKEN or against:
                 continue
             if event.user not in states:
                 states[event.user] = recommender.users.before_feedback(event.user)
             state = states[event.user]
             if state.items[-1:] == [item]:
                 continue
-            if event.id > after and liking(event.kind, event.value, recommender.rating_scale) >= 0:
+            if event.id > after:
                 found.append(Example(event.id, state.items[-longest:], event.instruction, item))
             state.items.append(item)
         return found

@@ -138,7 +138,7 @@ class Explainer:
             titles = [self._catalogue.titles[earlier] for earlier, _ in owes]
             like = [self._catalogue.titles[other] for other in one.toward if near[other][place]]
             named = [(name, words[name][0][0] if words[name] else "") for name in fits]
-            sentence = phrases(language).because(named, clear, like, titles, bool(text))
+            sentence = phrases(language).because(named, clear, like, titles, bool(text), bool(one.history))
             result.append(Reasons(sentence, fits, heard, history))
         return result
 

@@ -95,7 +95,7 @@ class Request:
         return len(self.parts) < n
 
     def turn(self, kind: str, years: np.ndarray) -> bool:
-        """Ask for what is older, or newer, than half of a list.
+        """Ask for what is older, or newer, than half of a list; what was said of years before is dropped.
 
         Parameters
         ----------
@@ -112,8 +112,8 @@ class Request:
         if not years.any():
             return False
         middle = int(np.median(years[years > 0]))
-        first, last = self.years or (_FIRST_YEAR, _LAST_YEAR)
-        self.years = (first, min(last, middle - 1)) if kind == "older" else (max(first, middle + 1), last)
+        # Between older than the one list and newer than the next there may be nothing.
+        self.years = (_FIRST_YEAR, middle - 1) if kind == "older" else (middle + 1, _LAST_YEAR)
         self.passed = []
         return True
 
@@ -129,7 +129,7 @@ class Request:
         found = [say.note("more_like", title=titles[item]) for item in self.toward]
         if self.years is not None:
             first, last = self.years
-            kind = "until" if first == _FIRST_YEAR else "since" if last == _LAST_YEAR else "years"
+            kind = "until" if first == _FIRST_YEAR else "since"
             found.append(say.note(kind, first=first, last=last))
         if self.untaught:
             found.append(say.note("untaught"))

@@ -41,7 +41,7 @@ def check_files(source: Path, output: Path | None) -> None:
 
 
 def _unreadable(source: Path, error: OSError) -> LiveError:
-    return LiveError(f"{source} cannot be read ({error}). Give a file with a JSON object a line.")
+    return LiveError(f"{source} cannot be read ({error.strerror or error}). Give a file with a JSON object a line.")
 
 
 def answer_file(recommender: Recommender, source: Path, output: Path | None, k: int) -> tuple[int, int]:

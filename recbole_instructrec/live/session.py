@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_instructrec.data.words import legible
 from recbole_instructrec.live.errors import LiveError
-from recbole_instructrec.live.events import ASK, REACTIONS, TAKEN, Event, check_rating, check_said
+from recbole_instructrec.live.events import ASK, RATING, REACTIONS, TAKEN, Event, check_rating, check_said
 from recbole_instructrec.live.followups import OF_A_LIST_THERE_IS, RESET, FollowUp, follow_up
 from recbole_instructrec.live.phrases import DEFAULT, Phrases, language_of, languages, phrases
 from recbole_instructrec.live.ranking import Ranked, Want
@@ -371,7 +371,7 @@ class Session:
 
     # --- reacting ----------------------------------------------------------------------------
 
-    def feedback(self, item: str, event: str, rating: float | None = None) -> int:
+    def feedback(self, item: str, event: str = RATING, rating: float | None = None) -> int:
         """React to an item; it counts from the next answer on.
 
         Parameters
@@ -379,7 +379,8 @@ class Session:
         item : str
             Its id; it need not be of the last list.
         event : {"click", "like", "dislike", "seen", "skip", "rating"}
-            What the user did. All but ``dislike`` and ``skip`` join the behaviour sequence.
+            What the user did; a rating, if nothing is said. All but ``dislike``, ``skip`` and a rating of the lowest
+            quarter of the scale, which is a dislike, join the behaviour sequence.
         rating : float, optional
             For ``rating``.
 

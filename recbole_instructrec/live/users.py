@@ -126,9 +126,9 @@ class Users:
         item = self._catalogue.index.get(event.item or "")
         if item is None:  # left the catalogue since
             return
-        if event.kind in TAKEN and state.items[-1:] != [item]:  # a click, then a rating: taken once
-            state.items.append(item)
         likes = liking(event.kind, event.value, self._scale)
+        if event.kind in TAKEN and likes >= 0 and state.items[-1:] != [item]:  # a click, then a rating: taken once
+            state.items.append(item)
         if likes < 0 and item not in state.disliked:
             state.disliked.append(item)
         if likes > 0 and item in state.disliked:

@@ -439,19 +439,22 @@ def test_no_example_knows_what_came_later(recommender: Recommender):
                 )
             ]
         )  # fmt: skip
+
+    def joins(event: Event) -> bool:
+        return event.kind in TAKEN and not (event.kind == "rating" and (event.value or 0) <= 2)
+
     index, events = recommender.catalogue.index, recommender.store.events(reactions_only=True)
     examples = {one.event: one for one in Learner(recommender).examples()}
     assert list(examples) == sorted(examples) and len(examples) > 80
     for event in events:
         taken = list(recommender.users.before_feedback(event.user).items)
         for earlier in events:
-            if earlier.id < event.id and earlier.user == event.user and earlier.kind in TAKEN:
+            if earlier.id < event.id and earlier.user == event.user and joins(earlier):
                 item = index[earlier.item or ""]
                 taken += [item] if taken[-1:] != [item] else []
         item = index[event.item or ""]
-        bad = event.kind == "rating" and (event.value or 0) <= 2
         one = examples.get(event.id)
-        assert (one is not None) == (event.kind in TAKEN and not bad and taken[-1:] != [item])
+        assert (one is not None) == (joins(event) and taken[-1:] != [item])
         if one is not None:
             longest = recommender.dataset.max_item_list_len
             assert (one.before, one.item, one.text) == (taken[-longest:], item, event.instruction)

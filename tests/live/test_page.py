@@ -378,7 +378,7 @@ def test_chips_are_switched_off_and_on(page, someone):
     assert page.one("#chips .chip").get_attribute("aria-pressed") == "false"
     assert page.focused.get_attribute("data-attribute") == "Comedy"
     assert page.items != before and page.all("#echo mark") == []
-    assert page.text("#status").startswith("Comedy is left out.") and "New: " in page.text("#status")
+    assert page.text("#status").startswith("“Comedy” does not count any more.") and "New: " in page.text("#status")
     page.keys(Keys.SPACE)
     page.answered(3)
     assert page.asked[-1]["without"] == []
@@ -737,7 +737,7 @@ def test_what_holds_no_more_is_not_said_of_the_next_list(page):
     page.ask("why the first one?")
     assert page.text("#note").endswith(".") and "what you asked for" in page.text("#note")
     page.press("#chips .chip", 0)
-    page.wait(lambda: page.idle and "Comedy is left out." in page.text("#status"))
+    page.wait(lambda: page.idle and "“Comedy” does not count any more." in page.text("#status"))
     assert "what you asked for" not in page.text("#note")
 
 

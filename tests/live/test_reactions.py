@@ -56,15 +56,20 @@ def test_what_is_skipped_leaves_this_conversation(recommender: Recommender):
 
 
 @pytest.mark.parametrize(("rating", "there"), [(5, True), (3, True), (2, False), (1.0, False)])
-def test_a_rating_joins_the_sequence_and_a_bad_one_leaves_the_list(
+def test_a_rating_joins_the_sequence_but_a_bad_one_leaves_the_list(
     recommender: Recommender, rating: float, there: bool
 ):
     session = recommender.session("u5")
-    item = session.ask("", 25, hide_seen=False).items[0].id
+    item = session.ask("", 25, hide_seen=True).items[0].id
     session.feedback(item, "rating", rating)
-    assert session.history(1)[0]["id"] == item
+    assert (session.history(1)[0]["id"] == item) is there
     assert recommender.store.events()[-1].value == rating
     assert (item in ids(session.ask("", 25, hide_seen=False))) is there
+
+
+def test_a_rating_needs_no_other_word(session: Session, recommender: Recommender):
+    session.feedback("i3", rating=4)
+    assert [(event.kind, event.value) for event in recommender.store.events()] == [("rating", 4.0)]
 
 
 def test_a_click_then_a_rating_is_taken_once(recommender: Recommender):

@@ -168,6 +168,17 @@ def test_numbers_out_of_their_bounds_are_told_with_the_bounds(argument: str, mon
     assert re.search(r"a number from \d+ to \d+ is expected", capsys.readouterr().err)
 
 
+def test_rules_that_are_no_json_are_told_with_what_is(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "recommend", "a", "--must={bad")
+    assert '--must: JSON such as {"genre": "Comedy"} is expected' in capsys.readouterr().err
+
+
+def test_of_a_folder_it_is_said_which_checkpoint_is_read(checkpoint: Path, monkeypatch, capsys, tmp_path: Path):
+    run(monkeypatch, "recommend", "a comedy", f"--checkpoint={checkpoint.parent}", f"--store={tmp_path / 'f.sqlite'}")
+    assert f"{checkpoint} (films)" in capsys.readouterr().err
+
+
 def test_whoever_has_read_enough_of_the_output_sees_no_error(checkpoint: Path, tmp_path: Path):
     source = tmp_path / "requests.jsonl"
     source.write_text('{"text": "a comedy", "k": 25}\n' * 200, encoding="utf-8")

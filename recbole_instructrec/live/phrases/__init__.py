@@ -84,6 +84,7 @@ class Phrases:
         near: Sequence[str],
         history: Sequence[str],
         said: bool,
+        known: bool,
     ) -> str:
         """One plain sentence why an item is in a list.
 
@@ -97,8 +98,8 @@ class Phrases:
             Titles of items that more of was asked for.
         history : sequence of str
             Titles of earlier items that the item owes its place to.
-        said : bool
-            Whether anything was said.
+        said, known : bool
+            Whether anything was said, and whether anything is known of what the user took before.
         """
         say, names = self._reasons, self._names
 
@@ -118,7 +119,7 @@ class Phrases:
             parts.append(say["near"].format(titles=quoted(near)))
         if history:
             parts.append(say["history"].format(titles=quoted(history)))
-        sentence = str(say["between"].join(parts or [say["whole" if said else "whole_unsaid"]]))
+        sentence = str(say["between"].join(parts or [say["whole"][(2 if said else 0) + known]]))
         return sentence[0].upper() + sentence[1:] + str(say["end"])
 
 

@@ -166,9 +166,12 @@ def create_app(
 
     @app.exception_handler(RequestValidationError)
     async def not_valid(_: Request, error: RequestValidationError) -> JSONResponse:
+        broken = [one for one in error.errors() if one["type"] == "json_invalid"]
+        if broken:
+            why = broken[0].get("ctx", {}).get("error", broken[0]["msg"])
+            return JSONResponse({"error": f"the body is no JSON: {why} at character {broken[0]['loc'][-1]}."}, 400)
         told = [f"{'.'.join(map(str, one['loc'][1:])) or 'body'}: {one['msg']}" for one in error.errors()[:5]]
-        broken = any(one["type"] == "json_invalid" for one in error.errors())
-        return JSONResponse({"error": "; ".join(told)}, 400 if broken else 422)
+        return JSONResponse({"error": "; ".join(told)}, 422)
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> JSONResponse:
