@@ -13,7 +13,7 @@ ASK, CLICK, LIKE, DISLIKE, SEEN, SKIP, RATING = "ask", "click", "like", "dislike
 #: What a user can do with an item.
 REACTIONS = (CLICK, LIKE, DISLIKE, SEEN, SKIP, RATING)
 
-#: Reactions of somebody who took the item: it joins the behaviour sequence.
+#: Reactions of somebody who took the item: it joins the behaviour sequence, see :func:`joins`.
 TAKEN = (CLICK, LIKE, SEEN, RATING)
 
 #: Ratings from here on are as good as a like, and up to here as a dislike, as shares of the scale.
@@ -81,6 +81,17 @@ def liking(kind: str, value: float | None, scale: tuple[float, float]) -> int:
         share = (value - scale[0]) / (scale[1] - scale[0])
         return 1 if share >= _GOOD else -1 if share <= _BAD else 0
     return {CLICK: 1, LIKE: 1, DISLIKE: -1}.get(kind, 0)
+
+
+def joins(kind: str, value: float | None, scale: tuple[float, float]) -> bool:
+    """Whether the item of a reaction joins the behaviour sequence: it was taken, and not rated badly.
+
+    Parameters
+    ----------
+    kind, value, scale
+        As :func:`liking` has them.
+    """
+    return kind in TAKEN and liking(kind, value, scale) >= 0
 
 
 def check_name(name: object, what: str) -> str:

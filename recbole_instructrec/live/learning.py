@@ -12,7 +12,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_instructrec.live.errors import LiveError
-from recbole_instructrec.live.events import TAKEN, liking
+from recbole_instructrec.live.events import joins
 from recbole_instructrec.live.ranking import Ranker, Want
 from recbole_instructrec.live.users import UserState
 from recbole_instructrec.live.versions import put
@@ -167,8 +167,7 @@ class Learner:
         states: dict[str, UserState] = {}
         for event in recommender.store.events(reactions_only=True):
             item = recommender.catalogue.index.get(event.item or "")
-            against = liking(event.kind, event.value, recommender.rating_scale) < 0
-            if item is None or event.kind not in TAKEN or against:
+            if item is None or not joins(event.kind, event.value, recommender.rating_scale):
                 continue
             if event.user not in states:
                 states[event.user] = recommender.users.before_feedback(event.user)

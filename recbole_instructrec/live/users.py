@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from recbole_instructrec.live.catalogue import Catalogue
-from recbole_instructrec.live.events import DISLIKE, TAKEN, Event, liking
+from recbole_instructrec.live.events import DISLIKE, TAKEN, Event, joins, liking
 from recbole_instructrec.live.store import FeedbackStore
 
 _KEPT = 10_000  # users whose state is held in memory
@@ -126,9 +126,10 @@ class Users:
         item = self._catalogue.index.get(event.item or "")
         if item is None:  # left the catalogue since
             return
-        likes = liking(event.kind, event.value, self._scale)
-        if event.kind in TAKEN and likes >= 0 and state.items[-1:] != [item]:  # a click, then a rating: taken once
+        # A click, then a rating: taken once.
+        if joins(event.kind, event.value, self._scale) and state.items[-1:] != [item]:
             state.items.append(item)
+        likes = liking(event.kind, event.value, self._scale)
         if likes < 0 and item not in state.disliked:
             state.disliked.append(item)
         if likes > 0 and item in state.disliked:

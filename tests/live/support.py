@@ -8,9 +8,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_instructrec.data.dataset import INSTRUCTION
 from recbole_instructrec.live import Answer, Recommender
-from tests.support import (
-    small_items,
-)
+from tests.support import small_items
 
 ATTRIBUTES = {item: set(genre.split()) for item, _, genre in small_items()}
 
