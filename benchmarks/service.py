@@ -152,6 +152,35 @@ class Client(threading.Thread):
         return content
 
 
+class Passing(threading.Thread):
+    """Reacts a few times and is forgotten, over and over, until told to stop or the service is gone.
+
+    Parameters
+    ----------
+    service, texts, stop
+        As of :class:`Client`.
+    """
+
+    def __init__(self, service: Service, texts: list[str], stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._service, self._texts, self._ended = service, texts, stop
+        self.forgotten = 0
+
+    def run(self) -> None:
+        """Come and go."""
+        try:
+            while not self._ended.is_set():
+                path = f"/api/sessions/{self._service.call('POST', '/api/sessions', {'user': 'passing'})[1]['session']}"
+                for text in self._texts[self.forgotten % 10 :: 10]:
+                    _, answer = self._service.call("POST", f"{path}/ask", {"text": text})
+                    reaction = {"item": answer["items"][0]["id"], "event": "like"}
+                    self._service.call("POST", f"{path}/feedback", reaction)
+                status, _ = self._service.call("DELETE", "/api/users/passing")
+                self.forgotten += status == 200
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            return  # the service is gone
+
+
 def talk(service: Service, n: int, texts: list[str], seconds: float) -> tuple[list[Client], float]:
     """Clients at once for so long; they and the seconds that passed."""
     stop = threading.Event()
@@ -217,13 +246,17 @@ def load(checkpoint: str, clients: int, seconds: int, threads: int, seed: int) -
 
 
 def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
-    """Kill services at random moments; the next one goes on with the same store."""
+    """Kill services at random moments; the next one goes on with the same store.
+
+    While eight clients talk, a ninth user reacts and is forgotten again and again: that must not lose what the others did.
+    """
     from recbole_instructrec.live.store import FeedbackStore
     from recbole_instructrec.live.versions import is_whole
 
     rng = random.Random(seed)
     texts = new_texts(400, 5, 25, np.random.default_rng(seed))
     lost, acknowledged, learned, faults, broken = 0, 0, 0, list[str](), list[int]()
+    forgotten = 0
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "feedback.sqlite"
         told: set[int] = set()
@@ -231,13 +264,15 @@ def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
             service = Service(checkpoint, store, 32, threads, learn_every=30)
             stop = threading.Event()
             clients = [Client(service, 8 * number + n, texts[50 * n : 50 * n + 50], stop) for n in range(8)]
-            for client in clients:
+            passing = Passing(service, texts[-50:], stop)
+            for client in (*clients, passing):
                 client.start()
             time.sleep(rng.uniform(0.3, 12.0))  # learning takes some seconds: some die while they write a version
             stop.set()
             service.kill()
-            for client in clients:
+            for client in (*clients, passing):
                 client.join(10)
+            forgotten += passing.forgotten
             told |= {event for client in clients for event in client.acknowledged}
             faults += [fault for client in clients for fault in client.wrong if "gone" not in fault]
             opened = FeedbackStore(store)
@@ -251,7 +286,9 @@ def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
                 f"round {number + 1} of {rounds}: {len(told)} acknowledged, {lost} lost, version {version}", flush=True
             )
         acknowledged = len(told)
-    print(f"{rounds} kills: {acknowledged} reactions acknowledged, {lost} lost")
+    print(
+        f"{rounds} kills: {acknowledged} reactions acknowledged, {lost} lost; a ninth user forgotten {forgotten} times"
+    )
     print(f"{learned} versions made, {len(broken)} not whole; {len(faults)} other faults {faults[:3]}")
     record(
         "service",
@@ -260,6 +297,7 @@ def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
             "rounds": rounds,
             "acknowledged": acknowledged,
             "lost": lost,
+            "forgotten": forgotten,
             "versions": learned,
             "broken": len(broken),
             "faults": len(faults),

@@ -24,5 +24,10 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
         ``"; did you mean X?"``, or nothing where nothing is like it.
     """
     by_lower = {one.lower(): one for one in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, 1, cutoff)
-    return f"; did you mean {by_lower[close[0]]}?" if close else ""
+    close = nearest(name.lower(), by_lower, cutoff)
+    return f"; did you mean {by_lower[close]}?" if close else ""
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The name that is most like one, or nothing; arguments as of :func:`did_you_mean`, but case counts."""
+    return next(iter(difflib.get_close_matches(name, known, 1, cutoff)), "")

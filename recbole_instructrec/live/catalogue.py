@@ -11,7 +11,7 @@ import numpy as np
 from recbole_instructrec.data.words import ARTICLES
 from recbole_instructrec.live.errors import NotFound
 from recbole_instructrec.live.followups import bare_title
-from recbole_instructrec.spelling import did_you_mean
+from recbole_instructrec.spelling import did_you_mean, nearest
 
 _FEW_ENOUGH_TO_COMPARE = 20_000
 
@@ -68,6 +68,11 @@ class Catalogue:
         return self._attributes.indices[self._attributes.indptr[item] : self._attributes.indptr[item + 1]]
 
     @cached_property
+    def dated(self) -> bool:
+        """Whether the year of any item is known."""
+        return bool(self.years.any())
+
+    @cached_property
     def _alike(self) -> dict[int, list[int]]:
         """Items that are shown alike, by the first of them."""
         found: dict[int, list[int]] = {}
@@ -108,6 +113,13 @@ class Catalogue:
         for item, title in enumerate(self.titles[1:], 1):
             found.setdefault(bare_title(title), []).append(item)
         return found
+
+    def near_title(self, title: str) -> str:
+        """The title that is most like one that no item has, if any is."""
+        if len(self.index) > _FEW_ENOUGH_TO_COMPARE:
+            return ""
+        close = nearest(bare_title(title), self._by_title)
+        return self.titles[self._by_title[close][0]] if close else ""
 
     def attributes_of(self, item: int) -> list[str]:
         """Names of an item's attributes."""

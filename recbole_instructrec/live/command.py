@@ -84,6 +84,8 @@ def work(args: argparse.Namespace) -> int:
         from recbole_instructrec.live.serve.run import check_address
 
         check_address(args.host, args.port, token)
+    if args.store and not (folder := Path(args.store).absolute().parent).is_dir():
+        raise LiveError(f"--store: there is no folder {folder}. Make it, or give a file in another one.")
     if args.command == "recommend" and args.requests:
         from recbole_instructrec.live.requests_file import check_files
 

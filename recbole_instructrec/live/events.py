@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from recbole_instructrec.data.words import legible
@@ -10,8 +11,11 @@ from recbole_instructrec.live.errors import LiveError
 
 ASK, CLICK, LIKE, DISLIKE, SEEN, SKIP, RATING = "ask", "click", "like", "dislike", "seen", "skip", "rating"
 
+#: Takes back the user's last reaction to an item.
+UNDO = "undo"
+
 #: What a user can do with an item.
-REACTIONS = (CLICK, LIKE, DISLIKE, SEEN, SKIP, RATING)
+REACTIONS = (CLICK, LIKE, DISLIKE, SEEN, SKIP, RATING, UNDO)
 
 #: Reactions of somebody who took the item: it joins the behaviour sequence, see :func:`joins`.
 TAKEN = (CLICK, LIKE, SEEN, RATING)
@@ -92,6 +96,26 @@ def joins(kind: str, value: float | None, scale: tuple[float, float]) -> bool:
         As :func:`liking` has them.
     """
     return kind in TAKEN and liking(kind, value, scale) >= 0
+
+
+def standing(events: Iterable[Event]) -> list[Event]:
+    """Reactions that were not taken back, in their order.
+
+    Parameters
+    ----------
+    events : iterable of Event
+        All reactions of some users, in their order.
+    """
+    kept: dict[int, Event] = {}
+    last: dict[tuple[str, str | None], list[int]] = {}  # of each user to each item
+    for place, event in enumerate(events):
+        own = last.setdefault((event.user, event.item), [])
+        if event.kind != UNDO:
+            kept[place] = event
+            own.append(place)
+        elif own:
+            del kept[own.pop()]
+    return list(kept.values())
 
 
 def check_name(name: object, what: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_instructrec.live.errors import LiveError
-from recbole_instructrec.live.events import TAKEN
+from recbole_instructrec.live.events import TAKEN, standing
 
 if TYPE_CHECKING:
     from recbole_instructrec.live.recommender import Recommender
@@ -42,7 +42,7 @@ def export(recommender: Recommender, folder: Path) -> dict[str, int]:
     users: set[str] = set()
     time = dataset.time_field or "timestamp"
     lines = [f"{dataset.uid_field}:token\t{dataset.iid_field}:token\trating:float\t{time}:float\tinstruction_id:token"]
-    for event in recommender.store.events(reactions_only=True):
+    for event in standing(recommender.store.events(reactions_only=True)):
         if event.kind not in TAKEN:
             continue
         number = texts.setdefault(event.instruction, len(texts) + 1) if event.instruction else ""

@@ -12,7 +12,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_instructrec.live.errors import LiveError
-from recbole_instructrec.live.events import joins
+from recbole_instructrec.live.events import joins, standing
 from recbole_instructrec.live.ranking import Ranker, Want
 from recbole_instructrec.live.users import UserState
 from recbole_instructrec.live.versions import put
@@ -165,7 +165,7 @@ class Learner:
         recommender, found = self._recommender, list[Example]()
         longest = recommender.dataset.max_item_list_len
         states: dict[str, UserState] = {}
-        for event in recommender.store.events(reactions_only=True):
+        for event in standing(recommender.store.events(reactions_only=True)):
             item = recommender.catalogue.index.get(event.item or "")
             if item is None or not joins(event.kind, event.value, recommender.rating_scale):
                 continue

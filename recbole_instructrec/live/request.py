@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from recbole_instructrec.live.followups import FollowUp, open_ended
+from recbole_instructrec.live.followups.years import FIRST, LAST
 from recbole_instructrec.live.phrases import Phrases
-
-_FIRST_YEAR, _LAST_YEAR = 1, 9999
 
 
 @dataclass
@@ -64,9 +63,17 @@ class Request:
         """The same, to be changed."""
         return copy.deepcopy(self)
 
-    def begun(self, text: str) -> Request:
-        """Another request, by somebody who has made this one before."""
-        return Request([text] if text else [], steps=[("", text)] if text else [], unseen=self.unseen)
+    def begun(self, text: str, said: str) -> Request:
+        """Another request, by somebody who has made this one before.
+
+        Parameters
+        ----------
+        text : str
+            What is read.
+        said : str
+            What was said, which may have bounds of years in it, too.
+        """
+        return Request([text] if text else [], steps=[("", said)] if said else [], unseen=self.unseen)
 
     def go_on(self, spoken: FollowUp, fits: Callable[[str], bool]) -> bool:
         """Add what is said now.
@@ -85,6 +92,8 @@ class Request:
         """
         before = open_ended(self.heard)
         self.passed = []
+        if not self.parts:
+            self.parts = [spoken.text]
         if spoken.text == self.heard:  # said twice
             return False
         self.parts[-1] = open_ended(self.parts[-1])
@@ -113,7 +122,7 @@ class Request:
             return False
         middle = int(np.median(years[years > 0]))
         # Between older than the one list and newer than the next there may be nothing.
-        self.years = (_FIRST_YEAR, middle - 1) if kind == "older" else (middle + 1, _LAST_YEAR)
+        self.years = (FIRST, middle - 1) if kind == "older" else (middle + 1, LAST)
         self.passed = []
         return True
 
@@ -129,7 +138,7 @@ class Request:
         found = [say.note("more_like", title=titles[item]) for item in self.toward]
         if self.years is not None:
             first, last = self.years
-            kind = "until" if first == _FIRST_YEAR else "since"
+            kind = "until" if first == FIRST else "since" if last == LAST else "within" if first < last else "in_year"
             found.append(say.note(kind, first=first, last=last))
         if self.untaught:
             found.append(say.note("untaught"))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_instructrec.data.words import legible
 from recbole_instructrec.live.errors import LiveError
-from recbole_instructrec.live.events import ASK, RATING, REACTIONS, TAKEN, Event, check_rating, check_said
-from recbole_instructrec.live.followups import OF_A_LIST_THERE_IS, RESET, FollowUp, follow_up
+from recbole_instructrec.live.events import ASK, RATING, REACTIONS, TAKEN, UNDO, Event, check_rating, check_said
+from recbole_instructrec.live.followups import OF_A_LIST_THERE_IS, RESET, FollowUp, follow_up, title_sought
+from recbole_instructrec.live.followups.years import years_in
 from recbole_instructrec.live.phrases import DEFAULT, Phrases, language_of, languages, phrases
 from recbole_instructrec.live.ranking import Ranked, Want
 from recbole_instructrec.live.reasons import Reasons
@@ -71,6 +72,8 @@ class Answer:
         Number of the request in the feedback store.
     version : int
         Of the model.
+    language : str
+        Of reasons and note.
     """
 
     items: list[Item]
@@ -82,6 +85,7 @@ class Answer:
     steps: list[str] = field(default_factory=list)
     event: int = 0
     version: int = 0
+    language: str = DEFAULT
 
     def __iter__(self) -> Any:
         return iter(self.items)
@@ -107,6 +111,8 @@ class Asked:
     forgotten: int
     reaction: Event | None = None  # that was told in words
     over: bool = False  # whether the conversation begins anew
+    latest: int | None = None  # the item that was spoken of last
+    sought: str = ""  # a title that no item has
 
     @property
     def heard(self) -> str:
@@ -144,6 +150,7 @@ class Session:
         self._request = Request()
         self._version = 0
         self._skipped: list[int] = []
+        self._latest: int | None = None
         self._language = DEFAULT
         self._last_reasons: Mapping[int, str] = {}
         self._forgotten = self._recommender.store.times_forgotten(self.user)
@@ -250,24 +257,33 @@ class Session:
         allowed = self._recommender.rules.allowed(must, must_not)
         self._forget()
         catalogue = self._recommender.catalogue
-        spoken = follow_up(said, self.heard, self.shown, catalogue.titled) if said else None
+        years = years_in(said) if said and catalogue.dated else None
+        words = said if years is None else years.rest  # that are read
+        goes_on = years is not None and years.goes_on
+        before, bounded = self._request.heard, self._request.years is not None
+        spoken = follow_up(words, before, self.shown, catalogue.titled, self._latest, bounded) if words else None
         spoke = spoken.language if spoken is not None else language_of(said or "")
         language = language or spoke or self._language
         say = phrases(language)
-        if said is None:
+        if said is None or goes_on:
             request, note = self._request.copy(), ""
         elif spoken is None:
-            request, note = self._request.begun(said), ""
+            request, note = self._request.begun(words or "", said), ""
         else:
             request, note = self._follow(said, spoken, say)
+        if years is not None:
+            request.years, request.passed = (years.first, years.last), []
+            request.steps += [("years", said or "")] if goes_on else []
         latest = spoken.alone if spoken is not None else ""
-        if latest or (said and spoken is None):
+        if latest or (words and spoken is None):
             request.untaught |= spoke is not None and spoke not in self._recommender.languages
         told = self._reaction_in(spoken)
         state = self._recommender.users.state(self.user)
         if told is not None:
             state = self._recommender.users.after(state, told)
         over = spoken is not None and spoken.kind == RESET
+        begins = over or (said is not None and spoken is None and not goes_on)
+        spoken_of = None if begins else self._latest if spoken is None or spoken.item is None else spoken.item
         skipped = [] if over else self._skipped
         left_out = [*state.disliked, *request.passed, *request.toward, *request.away, *skipped]
         if request.unseen or self._recommender.never_twice if hide_seen is None else hide_seen:
@@ -287,13 +303,15 @@ class Session:
             float(diversity),
         )
         note = say.notes(note, *request.notes(say, catalogue.titles))
-        return Asked(want, request, note, language, reasons, self._forgotten, told, over)
+        sought = title_sought(words) if words and spoken is None else ""
+        return Asked(want, request, note, language, reasons, self._forgotten, told, over, spoken_of, sought)
 
     def _follow(self, said: str, spoken: FollowUp, say: Phrases) -> tuple[Request, str]:
         """What a follow-up makes of the request before it, and a note."""
         request, catalogue = self._request.copy(), self._recommender.catalogue
         if spoken.missing:
-            return request, say.note("missing" if self.shown else "no_list", said=said, n=len(self.shown))
+            kind = "no_list" if not self.shown else "which" if spoken.vague else "missing"
+            return request, say.note(kind, said=said, n=len(self.shown))
         if spoken.kind == RESET:
             return Request(), say.note("reset")
         if spoken.kind == "more":
@@ -304,6 +322,8 @@ class Session:
             note = say.note("too_long") if request.go_on(spoken, self._recommender.model.reads_whole) else ""
         elif spoken.kind == "unseen":
             request.unseen, note = True, say.note("unseen")
+        elif spoken.kind == "any_year":
+            request.years, request.passed, note = None, [], say.note("any_year")
         elif spoken.kind in OF_A_LIST_THERE_IS:
             if not request.turn(spoken.kind, catalogue.years[self.shown]):
                 return request, say.note("no_years")
@@ -342,6 +362,7 @@ class Session:
         self.shown, self._version, self._language = ranked.items, version, asked.language
         self._request = asked.request
         self._request.settled, self._request.without = ranked.settled
+        self._latest = asked.latest
         if asked.over:
             self._skipped = []
         if asked.reaction is not None:
@@ -358,10 +379,16 @@ class Session:
         ]
         say = phrases(asked.language)
         few = say.note("few", n=len(items)) if len(items) < asked.want.k else ""
-        note = say.notes(asked.note, few, say.note("cut") if ranked.understood.cut else "")
+        unknown = self._of_no_item(asked.sought, say) if asked.sought and not understood else ""
+        note = say.notes(asked.note, unknown, few, say.note("cut") if ranked.understood.cut else "")
         degree, without = ranked.understood.degree, ranked.settled.without
         steps = [text for _, text in asked.request.steps]
-        return Answer(items, understood, degree, asked.heard, without, note, steps, event, version)
+        return Answer(items, understood, degree, asked.heard, without, note, steps, event, version, asked.language)
+
+    def _of_no_item(self, title: str, say: Phrases) -> str:
+        """What is said of a title that no item has."""
+        near = self._recommender.catalogue.near_title(title)
+        return say.note("no_title_but" if near else "no_title", title=title, near=near)
 
     def asking(self, asked: Asked, ranked: Ranked, version: int) -> Event:
         """What the store keeps of a request."""
@@ -378,9 +405,10 @@ class Session:
         ----------
         item : str
             Its id; it need not be of the last list.
-        event : {"click", "like", "dislike", "seen", "skip", "rating"}
+        event : {"click", "like", "dislike", "seen", "skip", "rating", "undo"}
             What the user did; a rating, if nothing is said. All but ``dislike``, ``skip`` and a rating of the lowest
-            quarter of the scale, which is a dislike, join the behaviour sequence.
+            quarter of the scale, which is a dislike, join the behaviour sequence. ``undo`` takes back the user's last
+            reaction to the item; versions that learned from it before stay.
         rating : float, optional
             For ``rating``.
 
@@ -392,7 +420,7 @@ class Session:
         Raises
         ------
         LiveError
-            For an unknown item or event, or a rating out of the scale.
+            For an unknown item or event, a rating out of the scale, or where there is nothing to take back.
         """
         made = self.reaction(item, event, rating)
         number = self._recommender.store.append([made])[0]
@@ -404,6 +432,8 @@ class Session:
         value = check_rating(event, rating, self._recommender.rating_scale)
         self._forget()
         token = self._recommender.catalogue.tokens[self._recommender.catalogue.item(item)]
+        if event == UNDO and token not in self._recommender.users.reacted_to(self.user):
+            raise LiveError(f"undo: {self.user:.60} has not reacted to the item {token!r:.80}, or took that back.")
         shown = tuple(self._recommender.catalogue.tokens[one] for one in self.shown)
         return Event(
             self.user,
@@ -430,10 +460,11 @@ class Session:
         self._put_aside(made)
 
     def _put_aside(self, made: Event) -> None:
-        """What was skipped or disliked does not come again in this conversation, unless it is taken after all."""
-        item = self._recommender.catalogue.item(made.item)
+        """What was skipped or disliked does not come again in this conversation, unless it is taken after all, or that
+        was taken back."""
+        item = self._latest = self._recommender.catalogue.item(made.item)
         self._skipped = [other for other in self._skipped if other != item]
-        if made.kind not in TAKEN:
+        if made.kind not in (*TAKEN, UNDO):
             self._skipped.append(item)
 
     def history(self, n: int = 50) -> list[dict[str, Any]]:

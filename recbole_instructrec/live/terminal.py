@@ -9,28 +9,12 @@ from collections.abc import Callable
 from typing import TextIO
 
 from recbole_instructrec.live.errors import LiveError
+from recbole_instructrec.live.events import UNDO
+from recbole_instructrec.live.phrases import DEFAULT, Phrases, phrases
 from recbole_instructrec.live.recommender import Recommender
 from recbole_instructrec.live.session import Answer, Item, Session
 
-_HELP = """\
-Say what you would like: "a light 90s comedy, nothing scary". Go on from there:
-"more like the second one", "but no romance", "more", "start over". An empty
-line asks for what fits you anyway.
-
-  click 2, like 2, dislike 2, seen 2, skip 2   react; the list is made anew
-  rate 2 4                                     give the second one 4 of {high:g}
-  why 2                                        why it is there
-  must COLUMN=VALUE, must_not COLUMN=VALUE     rules that every list keeps; also
-                                               a,b for either, 1990..1999
-  rules, rules off                             which hold; none hold any more
-  variety 0.5                                  lists that are less alike, 0 to 1
-  history                                      what you took
-  learn                                        the model learns from what was done
-  user NAME                                    be somebody else
-  help, quit
-"""
-
-_REACTION = re.compile(r"(click|like|dislike|seen|skip)\s+#?(\d+)", re.IGNORECASE)
+_REACTION = re.compile(r"(click|like|dislike|seen|skip|undo)\s+#?(\d+)", re.IGNORECASE)
 _RATE = re.compile(r"rate\s+#?(\d+)\s+(-?[\d.]+)", re.IGNORECASE)
 _WHY = re.compile(r"why\s+#?(\d+)", re.IGNORECASE)
 _RULE = re.compile(r"(must_not|must)\s+(\S+?)\s*=\s*(.+)", re.IGNORECASE)
@@ -63,14 +47,20 @@ class Chat:
         self._must: dict[str, object] = {}
         self._must_not: dict[str, object] = {}
         self._variety = 0.0
+        self._reacted_to: list[Item] = []
+
+    @property
+    def _phrases(self) -> Phrases:
+        """Those of the language that was spoken last."""
+        return phrases(self._answer.language if self._answer else DEFAULT)
+
+    def _tell(self, kind: str, **values: object) -> None:
+        self._say(self._phrases.chat(kind, **values))
 
     def greet(self) -> None:
         """Say who is there and what to do."""
         about = self._recommender.about()
-        self._say(
-            f"{about['items']:,} items of {about['dataset']}; you are {self._session.user}. Say what you would like,"
-        )
-        self._say('or "help". An empty line asks for what fits you anyway, "quit" ends it.')
+        self._tell("greeting", n=f"{about['items']:,}", dataset=about["dataset"], user=self._session.user)
 
     def line(self, text: str) -> bool:
         """Take one line; False when the conversation is over."""
@@ -86,11 +76,12 @@ class Chat:
 
     def _take(self, text: str, command: str) -> None:
         commands: dict[str, Callable[[], None]] = {
-            "help": lambda: self._say(_HELP.format(high=self._recommender.rating_scale[1])),
+            "help": lambda: self._tell("help", high=self._recommender.rating_scale[1]),
             "history": self._history,
             "learn": self._learn,
             "rules": self._rules,
             "rules off": self._no_rules,
+            "undo": self._undo,
         }
         if command in commands:
             commands[command]()
@@ -117,8 +108,8 @@ class Chat:
             self._again()
         elif command.startswith("user "):
             self._session = self._recommender.session(text.split(None, 1)[1])
-            self._answer = None
-            self._say(f"You are {self._session.user}, {len(self._session.history(1000))} items taken.")
+            self._tell("user", user=self._session.user, n=len(self._session.history(1000)))
+            self._answer, self._reacted_to = None, []
         else:
             self._ask(text)
 
@@ -133,15 +124,26 @@ class Chat:
         self._ask(None)
 
     def _react(self, place: int, event: str, rating: float | None = None) -> None:
-        item = self._item(place)
+        self._note(self._item(place), event, rating)
+
+    def _undo(self) -> None:
+        if not self._reacted_to:
+            raise LiveError(self._phrases.chat("nothing_to_undo"))
+        self._note(self._reacted_to[-1], UNDO)
+
+    def _note(self, item: Item, event: str, rating: float | None = None) -> None:
         self._session.feedback(item.id, event, rating)
-        self._say(f"Noted: {event} {item.title}{f', {rating:g}' if rating is not None else ''}.")
+        if event != UNDO:
+            self._reacted_to.append(item)
+        elif of_it := [one for one in reversed(self._reacted_to) if one.id == item.id]:
+            self._reacted_to.remove(of_it[0])
+        self._tell(event, title=item.title, rating=f"{rating:g}" if rating is not None else "")
         self._again()
 
     def _item(self, place: int) -> Item:
         if self._answer is None or not 1 <= place <= len(self._answer):
-            there = f"the list has {len(self._answer)} items" if self._answer else "there is no list yet"
-            raise LiveError(f"there is no number {place}: {there}.")
+            kind, n = ("no_number", len(self._answer)) if self._answer is not None else ("no_list", 0)
+            raise LiveError(self._phrases.chat(kind, place=place, n=n))
         return self._answer.items[place - 1]
 
     def _show(self, answer: Answer) -> None:
@@ -152,7 +154,7 @@ class Chat:
         for one in taken:
             self._say(f"  {one['title']}")
         if not taken:
-            self._say("Nothing yet.")
+            self._tell("history_none")
 
     def _learn(self) -> None:
         self._say(str(self._recommender.learn()["note"]))
@@ -160,11 +162,11 @@ class Chat:
     def _rules(self) -> None:
         told = [f"must {name}={value}" for name, value in self._must.items()]
         told += [f"must_not {name}={value}" for name, value in self._must_not.items()]
-        self._say("; ".join(told) or "No rules.")
+        self._say("; ".join(told) or self._phrases.chat("no_rules"))
 
     def _no_rules(self) -> None:
         self._must, self._must_not = {}, {}
-        self._say("No rules any more.")
+        self._tell("rules_off")
 
     def _say(self, text: str) -> None:
         _say(text, self._out, self._width)
@@ -182,21 +184,24 @@ def show(answer: Answer, out: TextIO, width: int) -> None:
     width : int
         Columns.
     """
+    say = phrases(answer.language)
     if answer.note:
         _say(answer.note, out, width)
     if answer.understood:
-        heard = [f"{'not ' * (one['sign'] == 'avoid')}{one['attribute']}" for one in answer.understood]
-        degree = {"little": " (a bit)", "only": " (nothing else)"}.get(answer.degree or "", "")
-        _say(f"Understood: {', '.join(heard)}{degree}", out, width)
+        names = [(one["sign"], say.attribute(one["attribute"])) for one in answer.understood]
+        heard = [say.chat("not", name=name) if sign == "avoid" else name for sign, name in names]
+        degree = say.chat(answer.degree) if answer.degree in ("little", "only") else ""
+        _say(say.chat("understood", heard=say.chat("comma").join(heard), degree=degree), out, width)
     elif answer.heard:
-        _say("No attribute was recognised: your words are compared with the descriptions.", out, width)
+        _say(say.chat("nothing_understood"), out, width)
     for place, item in enumerate(answer, 1):
-        attributes = f"  [{', '.join(item.attributes)}]" if item.attributes else ""
+        called = say.chat("comma").join(map(say.attribute, item.attributes))
+        attributes = f"  [{called}]" if called else ""
         _say(f"{place:3}. {item.title}{attributes}", out, width)
         if item.reasons:
             _say(item.reasons.sentence, out, width, indent=5)
     if not answer.items:
-        _say("Nothing is left to recommend. Drop a rule, or start over.", out, width)
+        _say(say.chat("nothing_left"), out, width)
 
 
 def _say(text: str, out: TextIO, width: int, indent: int = 0) -> None:

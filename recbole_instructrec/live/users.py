@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from recbole_instructrec.live.catalogue import Catalogue
-from recbole_instructrec.live.events import DISLIKE, TAKEN, Event, joins, liking
+from recbole_instructrec.live.events import DISLIKE, TAKEN, UNDO, Event, joins, liking, standing
 from recbole_instructrec.live.store import FeedbackStore
 
 _KEPT = 10_000  # users whose state is held in memory
@@ -86,13 +86,23 @@ class Users:
             known, last, state = self._states.pop(user, (times, 0, None))
             if state is None or known != times:  # forgotten since, perhaps by another process
                 last, state = 0, self._from_dataset(user)
-            for event in self._store.events(user, last, reactions_only=True):
-                last = event.id
+            new = self._store.events(user, last, reactions_only=True)
+            last = new[-1].id if new else last
+            if any(event.kind == UNDO for event in new):  # what it takes back counts already
+                state, new = self._from_dataset(user), self._standing(user)
+            for event in new:
                 self._add(state, event)
             self._states[user] = (times, last, state)
             if len(self._states) > _KEPT:
                 self._states.popitem(last=False)
             return state
+
+    def reacted_to(self, user: str) -> set[str]:
+        """Items (ids) that a user reacted to, if that was not taken back."""
+        return {event.item for event in self._standing(user) if event.item}
+
+    def _standing(self, user: str) -> list[Event]:
+        return standing(self._store.events(user, reactions_only=True))
 
     def after(self, state: UserState, event: Event) -> UserState:
         """A state as it will be when a reaction is stored."""

@@ -82,7 +82,9 @@ def test_what_is_no_rating_has_none(kind: str):
 
 @pytest.mark.parametrize("kind", ["", "ask", "LIKE", "like ", None, 1, True, ["like"], {"like": 1}, "x" * 10_000])
 def test_what_is_no_reaction_is_refused_in_words(kind: Any):
-    with pytest.raises(LiveError, match="event: one of click, like, dislike, seen, skip, rating is expected") as caught:
+    with pytest.raises(
+        LiveError, match="event: one of click, like, dislike, seen, skip, rating, undo is expected"
+    ) as caught:
         check_rating(kind, None, SCALE)
     assert len(str(caught.value)) < 200
 

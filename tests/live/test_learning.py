@@ -706,6 +706,18 @@ def test_feedback_is_a_data_set_that_holds_what_was_taken_and_said(
     } == expected  # fmt: skip
 
 
+def test_what_was_taken_back_is_neither_learned_nor_exported(recommender: Recommender, tmp_path: Path):
+    feed(recommender, 40)
+    expected = recommender.export(tmp_path / "a"), [(one.before, one.item) for one in Learner(recommender).examples()]
+    session = recommender.session("u7")
+    for item in ("i20", "i21"):
+        session.feedback(item, "like")
+    for item in ("i20", "i21"):
+        session.feedback(item, "undo")
+    found = recommender.export(tmp_path / "b"), [(one.before, one.item) for one in Learner(recommender).examples()]
+    assert found == expected
+
+
 def test_feedback_can_be_appended_to_a_file_of_the_same_columns(
     recommender: Recommender, item_file: Path, tmp_path: Path
 ):

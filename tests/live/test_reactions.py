@@ -81,6 +81,68 @@ def test_a_click_then_a_rating_is_taken_once(recommender: Recommender):
     assert history(recommender, "u5") == [*before, recommender.catalogue.index[other]]
 
 
+@pytest.mark.parametrize("kind", ["click", "like", "dislike", "seen", "skip", "rating"])
+def test_a_reaction_that_is_taken_back_has_never_been(recommender: Recommender, kind: str):
+    session = recommender.session("u5")
+    before, state = session.ask("a comedy", 25, hide_seen=False), recommender.users.state("u5")
+    expected = (list(state.items), list(state.disliked), state.last_time)
+    session.feedback(before.items[1].id, kind, 1 if kind == "rating" else None)
+    session.ask(None, 25)  # what is known of the user was looked at in between
+    session.feedback(before.items[1].id, "undo")
+    state = recommender.users.state("u5")
+    assert (state.items, state.disliked, state.last_time) == expected
+    assert ids(session.ask(None, 25, hide_seen=False)) == ids(before)
+    assert [event.kind for event in recommender.store.events(reactions_only=True)] == [kind, "undo"], (
+        "it is only added to"
+    )
+    with pytest.raises(LiveError, match=r"^undo: u5 has not reacted to the item 'i\d+', or took that back\.$"):
+        session.feedback(before.items[1].id, "undo")
+
+
+def test_the_last_reaction_to_an_item_is_taken_back_and_no_other(recommender: Recommender):
+    session, other = recommender.session("u5"), recommender.session("u6")
+    index = recommender.catalogue.index
+    before = history(recommender, "u5")
+    assert before[-1] not in (index["i3"], index["i9"])
+    for one, item, kind in [
+        (session, "i3", "dislike"), (other, "i3", "like"), (session, "i3", "like"), (session, "i9", "like"),
+    ]:  # fmt: skip
+        one.feedback(item, kind)
+    assert history(recommender, "u5") == [*before, index["i3"], index["i9"]]
+    session.feedback("i3", "undo")
+    assert history(recommender, "u5") == [*before, index["i9"]]
+    assert recommender.users.state("u5").disliked == [index["i3"]], "what was said before holds again"
+    assert history(recommender, "u6")[-1] == index["i3"]
+    session.feedback("i3", "undo")
+    assert recommender.users.state("u5").disliked == []
+    session.feedback("i3", "seen")
+    assert history(recommender, "u5") == [*before, index["i9"], index["i3"]]
+
+
+def test_what_another_process_takes_back_is_back_here_too(recommender: Recommender, loaded: tuple):
+    here = recommender.session("u5")
+    there = Recommender(loaded[1], loaded[2], recommender.store.file).session("u5")
+    before = here.history(100)
+    here.feedback("i3", "like")
+    assert len(here.history(100)) == len(there.history(100)) == len(before) + 1
+    there.feedback("i3", "undo")
+    assert here.history(100) == there.history(100) == before
+
+
+def test_this_one_is_what_was_spoken_of_last(session: Session, recommender: Recommender):
+    titles = [item.title for item in session.ask("a comedy", 5)]
+    told = session.ask("more like this", 5)
+    assert told.note.startswith("“more like this”: say which one") and [item.title for item in told] == titles
+    session.feedback(told.items[2].id, "like")
+    assert f"More like {titles[2]}." in session.ask("more like this one", 5).note
+    session.ask("why the second one", 5)
+    second = recommender.catalogue.titles[session.shown[1]]
+    assert second in session.ask("I love it", 5).note
+    assert recommender.store.events(reactions_only=True)[-1].kind == "like"
+    session.ask("a drama", 5)
+    assert "say which one" in session.ask("not this", 5).note, "another list: nothing of it was spoken of"
+
+
 @pytest.mark.parametrize(
     ("item", "kind", "rating", "error", "words"),
     [
@@ -100,6 +162,8 @@ def test_a_click_then_a_rating_is_taken_once(recommender: Recommender):
         ("i1", "rating", math.nan, LiveError, r"rating: a number from 1 to 5"),
         ("i1", "rating", True, LiveError, r"rating: a number from 1 to 5"),
         ("i1", "click", 4, LiveError, r"rating: a click has none"),
+        ("i1", "undo", 4, LiveError, r"rating: a undo has none"),
+        ("i1", "undo", None, LiveError, r"undo: u1 has not reacted to the item 'i1'"),
     ],
 )
 def test_feedback_that_cannot_be_is_refused_and_changes_nothing(

@@ -41,13 +41,21 @@ def test_the_sentence_names_what_was_asked_for_and_what_is_kept_away(recommender
     answer = recommender.session("u1").ask("a comedy, nothing scary", 25, hide_seen=False)
     for item in answer:
         sentence = item.reasons.sentence
-        assert ("It is what you asked for, Comedy (heard in “comedy”)" in sentence) == ("Comedy" in ATTRIBUTES[item.id])
+        assert sentence.startswith(("It is what you asked for, Comedy;", "It is what you asked for, Comedy.")) == (
+            "Comedy" in ATTRIBUTES[item.id]
+        )
         assert ("it is not Horror" in sentence.lower().replace("horror", "Horror")) == (
             "Horror" not in ATTRIBUTES[item.id]
         )
         assert item.reasons.attributes == (["Comedy"] if "Comedy" in ATTRIBUTES[item.id] else [])
         assert sentence[0].isupper() and sentence.endswith(".")
         assert set(item.attributes) == ATTRIBUTES[item.id] and item.title == f"Film number {item.id[1:]}"
+
+
+def test_a_word_that_is_not_the_attributes_name_is_named(recommender: Recommender):
+    answer = recommender.session("u1").ask("comedies", 25, hide_seen=False)
+    named = [item.id for item in answer if "Comedy (heard in “comedies”)" in item.reasons.sentence]
+    assert named and all("Comedy" in ATTRIBUTES[item] for item in named)
 
 
 @pytest.mark.parametrize(

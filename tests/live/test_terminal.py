@@ -16,6 +16,7 @@ from recbole_instructrec import cli
 from recbole_instructrec.live import LiveError, Recommender
 from recbole_instructrec.live.requests_file import answer_file
 from recbole_instructrec.live.terminal import chat
+from tests.live.support import history
 
 
 def talk(recommender: Recommender, *lines: str, user: str | None = "u1", width: int = 100) -> str:
@@ -29,7 +30,7 @@ def test_a_conversation_through_a_pipe(recommender: Recommender):
         recommender, "a comedy, no horror", "like 2", "more like the first one", "history", "quit", "never read"
     )
     assert "Understood: Comedy, not Horror" in said or "Understood: not Horror, Comedy" in said
-    assert said.count("  1. Film number") == 3 and "Noted: like Film number" in said
+    assert said.count("  1. Film number") == 3 and "Noted: you like Film number" in said
     assert "More like Film number" in said and "never read" not in said
     kinds = [event.kind for event in recommender.store.events()]
     assert kinds == ["ask", "like", "ask", "ask"]
@@ -38,7 +39,7 @@ def test_a_conversation_through_a_pipe(recommender: Recommender):
 def test_reactions_by_number_and_what_is_wrong_with_them(recommender: Recommender):
     said = talk(recommender, "like 1", "a drama", "rate 1 4", "rate 1 9", "click 7", "rate 1 .", "why 1", "why 9")
     assert "! there is no number 1: there is no list yet." in said
-    assert "Noted: rating Film number" in said and "! rating: a number from 1 to 5" in said
+    assert "Noted: you give Film number" in said and "! rating: a number from 1 to 5" in said
     assert "! there is no number 7: the list has 3 items." in said and "! there is no number 9" in said
     assert [event.value for event in recommender.store.events(reactions_only=True)] == [4.0]
 
@@ -49,6 +50,31 @@ def test_rules_hold_until_they_are_taken_off(recommender: Recommender):
     assert all("War" in line and "Horror" not in line for line in lists[2].splitlines() if ". Film number" in line)
     assert "did you mean War?" in said
     assert "must genre=War; must_not genre=Horror" in said and said.rstrip().endswith("No rules.")
+
+
+def test_a_conversation_is_in_the_language_that_is_spoken(recommender: Recommender):
+    said = talk(recommender, "喜剧", "like 1", "like 7", "history", "undo", "rules", "a comedy", "like 1")
+    chinese, english = said.split("> a comedy")
+    assert "Say what you would like" in chinese.split("> 喜剧")[0], "nobody has spoken yet"
+    told = chinese.split("> 喜剧")[1]
+    for words in (
+        "已记下：你喜欢《Film number",
+        "! 没有第 7 个：列表只有 3 个。",
+        "已撤回你最近对《Film number",
+        "没有规则。",
+    ):
+        assert words in told
+    assert not re.search(r"Noted|Understood|recognised|Taken back", told)
+    assert "Understood: Comedy" in english and "Noted: you like Film number" in english
+    assert not re.search("[\u4e00-\u9fff]", english)
+
+
+def test_reactions_are_taken_back_one_by_one(recommender: Recommender):
+    before = history(recommender, "u1")
+    said = talk(recommender, "a comedy", "like 1", "dislike 2", "undo", "undo", "undo", "undo 1")
+    assert said.count("Taken back: what you last said of Film number") == 2
+    assert "! there is no reaction to take back." in said and "! undo: u1 has not reacted to the item" in said
+    assert history(recommender, "u1") == before
 
 
 def test_other_commands(recommender: Recommender):
@@ -144,6 +170,7 @@ def test_errors_are_words(checkpoint: Path, arguments: list[str], words: str, mo
         (["recommend", "--requests={here}", "--output=."], "cannot be written"),
         (["recommend", "--requests={here}", "--output={here}/a.jsonl"], "cannot be written"),
         (["recommend", "a", "--rating_scale=5"], "two numbers"),
+        (["recommend", "a", "--store=nowhere/f.sqlite"], "nowhere. Make it"),
         (["serve", "--port={port}"], "something listens there already. Give another --port"),
         (["serve", "--host=nowhere.invalid", "--token=0123456789abcdef"], "Give another --host"),
         (["serve", "--token=short"], "at least 16 characters"),
@@ -193,7 +220,9 @@ def test_a_pipe_into_the_real_program(checkpoint: Path, tmp_path: Path):
     command += [f"--store={tmp_path / 'f.sqlite'}", "--user=u2", "--k=2"]
     done = subprocess.run(command, input="a comedy\nlike 1\n", capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert "> a comedy" in done.stdout and "Noted: like Film number" in done.stdout and "Traceback" not in done.stderr
+    assert (
+        "> a comedy" in done.stdout and "Noted: you like Film number" in done.stdout and "Traceback" not in done.stderr
+    )
 
 
 def test_no_line_of_a_file_stops_the_others(recommender: Recommender, tmp_path: Path):

@@ -55,6 +55,7 @@ class Phrases:
     def __init__(self, language: str) -> None:
         content: dict[str, Any] = yaml.safe_load((_FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
         self._names, self._reasons, self._notes = content["names"], content["reasons"], content["notes"]
+        self._chat: dict[str, str] = content["chat"]
         self._values = names_in(language)
         self._letters = re.compile(content["letters"])
         self._never_beside = re.compile(content.get("never_beside", r"(?!)"))
@@ -72,6 +73,10 @@ class Phrases:
     def note(self, kind: str, **values: Any) -> str:
         """A note."""
         return str(self._notes[kind]).format(**values)
+
+    def chat(self, kind: str, **values: Any) -> str:
+        """What is said in a terminal."""
+        return self._chat[kind].format(**values)
 
     def notes(self, *notes: str) -> str:
         """Several notes, of which some may be empty, as one."""
@@ -91,7 +96,8 @@ class Phrases:
         Parameters
         ----------
         fits : sequence of tuple of str
-            Attributes that were asked for, each with the word that it was heard in; that may be empty.
+            Attributes that were asked for, each with the word that it was heard in; that may be empty, and is not
+            named where it is the attribute's own name.
         clear : sequence of str
             Attributes that were to be avoided.
         near : sequence of str
@@ -109,7 +115,9 @@ class Phrases:
         parts = []
         if fits:
             heard = [
-                say["heard"].format(name=self.attribute(name), word=word) if word else self.attribute(name)
+                say["heard"].format(name=self.attribute(name), word=word)
+                if word and word.lower() != self.attribute(name).lower()
+                else self.attribute(name)
                 for name, word in fits
             ]
             parts.append(say["asked"].format(fits=names["and"].join(heard)))

@@ -49,7 +49,9 @@ class Reaction(_Strict):
     """React to an item."""
 
     item: str
-    event: Literal["click", "like", "dislike", "seen", "skip", "rating"]
+    event: Literal["click", "like", "dislike", "seen", "skip", "rating", "undo"] = Field(
+        description="undo takes back the last reaction to the item."
+    )
     rating: float | None = None
 
 
@@ -107,6 +109,7 @@ class Answered(BaseModel):
     steps: list[str] = Field(description="Texts that ask for the same in a new conversation, one after the other.")
     event: int
     version: int
+    language: str = Field(description="Of reasons and note.")
 
 
 class Stored(BaseModel):

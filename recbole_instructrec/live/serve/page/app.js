@@ -85,16 +85,16 @@ const STRINGS = {
     rateTo: "{n} of {most}",
     similar: "More like this",
     saidSimilar: "more like {title}",
-    didClick: "You had a look at {title}.",
     didLike: "You like {title}.",
     didDislike: "You do not like {title}.",
     didSeen: "You know {title}.",
     didRating: "You gave {title} {n} of {most}.",
-    notedClick: "Noted: you had a look.",
     notedLike: "Noted: you like it.",
     notedDislike: "Noted: not for you.",
     notedSeen: "Noted: you know it.",
     notedRating: "Noted: {n} of {most}.",
+    undo: "Undo",
+    undone: "Taken back: what you said of {title}.",
     already: "That is noted already.",
     leftList: "It has left the list.",
     whyWords: "Heard in",
@@ -196,16 +196,16 @@ const STRINGS = {
     rateTo: "{n} 分，满分 {most}",
     similar: "更多类似的",
     saidSimilar: "更多像{title}那样的",
-    didClick: "你看了看 {title}。",
     didLike: "你喜欢 {title}。",
     didDislike: "你不喜欢 {title}。",
     didSeen: "你看过 {title}。",
     didRating: "你给 {title} 打了 {n} 分（满分 {most}）。",
-    notedClick: "已记下：你看了看。",
     notedLike: "已记下：你喜欢。",
     notedDislike: "已记下：你不喜欢。",
     notedSeen: "已记下：你看过。",
     notedRating: "已记下：{n} 分（满分 {most}）。",
+    undo: "撤回",
+    undone: "已撤回你对 {title} 的反应。",
     already: "已经记下了。",
     leftList: "它已离开列表。",
     whyWords: "听到的词",
@@ -291,10 +291,9 @@ const state = {
   note: "",
   fresh: false, // the conversation is a new one, which does not know the list
   before: null, // places of the list that this one replaced, by id; null for another request
-  reactions: new Map(), // by item: {liking, seen, rating, click, last}
+  reactions: new Map(), // by item: {liking, seen, rating, last, before}
   receipt: null, // {id, title, place, key, values} of the item that was reacted to last, if it left the list
   open: new Set(), // items whose details are shown
-  clicked: new Set(),
   hide: null, // null until chosen
   hideTold: null,
   log: [],
@@ -430,7 +429,6 @@ function ask(kind, request) {
       if (kind === "over") Object.assign(state, { hide: null, hideTold: null });
       Object.assign(state, { before: null, receipt: null, note: answer.note });
       state.open.clear();
-      state.clicked.clear();
       take(answer, new Set(answer.without), kind === "more");
       const [first] = answer.items;
       setStatus(() => {
@@ -552,15 +550,17 @@ function similar(item) {
 
 let reactionsWaiting = 0;
 
-const DID = { click: "Click", like: "Like", dislike: "Dislike", seen: "Seen", rating: "Rating" };
+const DID = { like: "Like", dislike: "Dislike", seen: "Seen", rating: "Rating" };
 
+/** React to an item: like, dislike, seen, rating; undo takes back the last of these. */
 function react(item, event, rating) {
   const old = state.reactions.get(item.id) ?? {};
-  const made = { ...old, last: event };
-  if (event === "like" || event === "dislike") made.liking = event;
+  let made = { ...old, last: event, before: old };
+  if (event === "undo") made = old.before ?? {};
   else if (event === "rating") made.rating = rating;
-  else made[event] = true;
-  if (made.liking === old.liking && made.rating === old.rating && made.seen === old.seen && event !== "click") {
+  else if (event === "seen") made.seen = true;
+  else made.liking = event;
+  if (made.liking === old.liking && made.rating === old.rating && made.seen === old.seen) {
     setStatus(() => t("already"));
     return;
   }
@@ -572,7 +572,7 @@ function react(item, event, rating) {
   reactionsWaiting += 1;
   let waits = true;
   let stored = false;
-  const key = `did${DID[event]}`;
+  const key = event === "undo" ? "undone" : `did${DID[event]}`;
   const values = () => ({ title: item.title, n: number(rating ?? 0), most: number(scale().at(-1)) });
   const store = async () => {
     const body = event === "rating" ? { item: item.id, event, rating } : { item: item.id, event };
@@ -590,10 +590,9 @@ function react(item, event, rating) {
     if (waits) reactionsWaiting -= 1;
     waits = false;
     if (!stored) await store(); // once, also where what follows is tried again
-    // Who opens a card reads it: the list stays until the next request.
-    if (event !== "click" && !reactionsWaiting) {
+    if (!reactionsWaiting) {
       const place = state.answer?.items.findIndex((one) => one.id === item.id) ?? -1;
-      state.receipt = place < 0 ? null : { ...item, place, key, values };
+      state.receipt = place < 0 || event === "undo" ? null : { ...item, place, key, values };
       await againTelling(() => t(key, values()));
     }
     takeHistory(await inSession(() => call(ofSession("history"))));
@@ -936,12 +935,20 @@ function cardOf(item, place) {
     item.reasons ? make("p", { class: "reason" }, item.reasons.sentence) : null,
     details,
     actionsOf(item, reaction),
-    make("p", { class: "noted", hidden: !reaction.last }, reaction.pending ? "…" : notedOf(reaction)),
+    make("p", { class: "noted", hidden: !reaction.last && !reaction.pending }, ...notedOf(item, reaction)),
   );
 }
 
-function notedOf({ last, rating }) {
-  return last ? t(`noted${DID[last]}`, { n: number(rating ?? 0), most: number(scale().at(-1)) }) : "";
+function notedOf(item, { last, rating, pending }) {
+  if (pending) return ["…"];
+  if (!last) return [];
+  return [t(`noted${DID[last]}`, { n: number(rating ?? 0), most: number(scale().at(-1)) }), " ", undoOf(item)];
+}
+
+/** Takes back the last reaction to an item. */
+function undoOf(item) {
+  const take = { type: "button", class: "undo", "data-control": "undo", onclick: () => react(item, "undo") };
+  return make("button", take, t("undo"), unseen(`: ${item.title}`));
 }
 
 /** How an item moved since the list before. */
@@ -1040,18 +1047,14 @@ function detailsOf(item) {
 function toggle(item) {
   if (!state.open.delete(item.id)) state.open.add(item.id);
   renderCard(item.id);
-  if (state.open.has(item.id) && !state.clicked.has(item.id)) {
-    state.clicked.add(item.id);
-    react(item, "click");
-  }
 }
 
 /** What stands where an item was that left the list after a reaction. */
-function receiptOf({ id, key, values }) {
-  const { title, ...others } = values();
-  const [before, after] = t(key, { ...others, title: "\u0000" }).split("\u0000");
+function receiptOf(receipt) {
+  const { title, ...others } = receipt.values();
+  const [before, after] = t(receipt.key, { ...others, title: "\u0000" }).split("\u0000");
   const told = make("p", {}, icon("seen"), make("span", {}, before, foreign(title), after, t("between"), t("leftList")));
-  return make("li", { class: "receipt", "data-item": id, tabindex: "-1" }, told);
+  return make("li", { class: "receipt", "data-item": receipt.id, tabindex: "-1" }, told, undoOf(receipt));
 }
 
 // --- drawing: the conversation -----------------------------------------------------------------------------------------
@@ -1159,7 +1162,7 @@ function introduce(name) {
     else browser.remove(USER);
     Object.assign(state, { guest: !name, answer: null, chips: [], note: "", receipt: null });
     Object.assign(state, { hide: null, fresh: false });
-    for (const some of [state.reactions, state.open, state.clicked]) some.clear();
+    for (const some of [state.reactions, state.open]) some.clear();
     $("change").open = false;
     renderWho();
     renderAnswer();
