@@ -3,7 +3,8 @@
 ``--drill=load``: ``--clients`` clients at once for ``--seconds``, each asking (new texts) and reacting in turn, against
 a service that answers in batches, and as long against one that answers one request at a time, in six parts by turns.
 ``--drill=kills``: ``--rounds`` services are killed at random moments under load; after each, every acknowledged
-reaction must be in the store, that must open, and the version in use must be whole. ``--drill=forget``: a user of a
+reaction must be in the store, that must open, and the version in use must be whole; in every second round somebody
+comes, reacts and is forgotten, over and over. ``--drill=forget``: a user of a
 service that has learned is forgotten, and every file of it (store, log, versions) is scanned for the name and words.
 ``--checkpoint`` is one of InstructRec.
 """
@@ -248,7 +249,8 @@ def load(checkpoint: str, clients: int, seconds: int, threads: int, seed: int) -
 def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
     """Kill services at random moments; the next one goes on with the same store.
 
-    While eight clients talk, a ninth user reacts and is forgotten again and again: that must not lose what the others did.
+    In every second round a ninth user, beside the eight clients, reacts and is forgotten again and again: that must not
+    lose what the others did (versions that learned from that user are dropped each time).
     """
     from recbole_instructrec.live.store import FeedbackStore
     from recbole_instructrec.live.versions import is_whole
@@ -265,12 +267,13 @@ def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
             stop = threading.Event()
             clients = [Client(service, 8 * number + n, texts[50 * n : 50 * n + 50], stop) for n in range(8)]
             passing = Passing(service, texts[-50:], stop)
-            for client in (*clients, passing):
+            talkers = [*clients, passing] if number % 2 else clients
+            for client in talkers:
                 client.start()
             time.sleep(rng.uniform(0.3, 12.0))  # learning takes some seconds: some die while they write a version
             stop.set()
             service.kill()
-            for client in (*clients, passing):
+            for client in talkers:
                 client.join(10)
             forgotten += passing.forgotten
             told |= {event for client in clients for event in client.acknowledged}
@@ -280,7 +283,7 @@ def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
             lost = len(told - kept)
             version = opened.current
             broken += [one["id"] for one in opened.versions() if one["file"] and not is_whole(opened, one)]
-            learned = len(opened.versions())
+            learned = max([learned, *(one["id"] for one in opened.versions())])
             opened.close()
             print(
                 f"round {number + 1} of {rounds}: {len(told)} acknowledged, {lost} lost, version {version}", flush=True
