@@ -30,7 +30,7 @@ const STRINGS = {
     served: "{dataset}: {items} items with {attributes} attributes. Understands {languages}. Model version {version}.",
     question: "What do you feel like?",
     placeholder: "In your own words",
-    placeholderOn: "Go on, or ask for something else",
+    placeholderOn: "Go on, or ask anew",
     ask: "Ask",
     asking: "Asking…",
     hideSeen: "Hide what I took",
