@@ -3,8 +3,9 @@
 The reader reads ``--n`` requests of every kind about ml-100k's attributes in the wordings of a part: ``dev``, by which
 readers are chosen, or ``held_out``, which nothing is chosen by. It is the packaged one, or, with ``--texts``, one that
 is taught for these attributes alone. With ``--attributes=kept_out`` the requests are about attributes of music, books,
-products and so on that the packaged reader was not taught with. Of ``dev`` also sentences that ask for nothing, and
-requests that do not name what they ask for (``unnamed_dev.yaml``). The degree counts only where something is asked for.
+products and so on that the packaged reader was not taught with. Of ``dev`` also sentences that ask for nothing,
+requests that do not name what they ask for (``unnamed_dev.yaml``), and some with "or" in them (``either_dev.yaml``).
+The degree counts only where something is asked for.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from recbole_instructrec.model.reading.readers import Encoder, packaged, reader_
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 
 UNNAMED = Path(__file__).parent / "unnamed_dev.yaml"
+EITHER = Path(__file__).parent / "either_dev.yaml"
 
 MEASURES = ("attributes", "signs", "degree", "in full")
 
@@ -84,6 +86,20 @@ def composed(names: list[str], n: int = 400) -> tuple[list[str], list[Wish], lis
         found[1].append(Wish(wishes[one].want + wishes[other].want, wishes[other].avoid))
         found[2].append("two wishes, unnamed" if two else "a wish and an avoidance, unnamed")
     return found
+
+
+def either(names: list[str], n: int = 12) -> tuple[list[str], list[Wish], list[str]]:
+    """Requests for one thing or another, and for neither the one nor the other in such words; ``n`` of each wording."""
+    rng = np.random.default_rng(4)
+    texts, wishes, signs = list[str](), list[Wish](), list[str]()
+    for sign, wordings in yaml.safe_load(EITHER.read_text(encoding="utf-8")).items():
+        for wording in wordings:
+            for _ in range(n):
+                a, b = (int(v) for v in rng.choice(len(names), 2, replace=False))
+                texts.append(wording.format(a=names[a].lower(), b=names[b].lower()))
+                wishes.append(Wish((a, b)) if sign == "want" else Wish((), (a, b)))
+                signs.append(f"{sign}, or")
+    return texts, wishes, signs
 
 
 def nothing_asked(templates: Templates, names: list[str]) -> tuple[list[str], list[Wish], list[str]]:
@@ -150,7 +166,7 @@ def main() -> None:
     texts, wishes, number = requests(said, args.part, names, args.n)
     kinds = [list(KINDS)[place] for place in number]
     if args.part == "dev" and args.language == "en" and args.attributes == "ml-100k":
-        for more in (nothing_asked(said, names), unnamed(names), composed(names)):
+        for more in (nothing_asked(said, names), unnamed(names), composed(names), either(names)):
             texts, wishes, kinds = texts + more[0], wishes + more[1], kinds + more[2]
     with torch.no_grad():
         read = [read_part(encoder.token_states(texts[place : place + 256])) for place in range(0, len(texts), 256)]
