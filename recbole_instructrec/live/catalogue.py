@@ -15,6 +15,9 @@ from recbole_instructrec.spelling import did_you_mean, nearest
 
 _FEW_ENOUGH_TO_COMPARE = 20_000
 
+# Of a title that is looked for, and of its words.
+_LONGEST_NAMED, _BEGINNING = 60, 3
+
 
 class Catalogue:
     """Items as users know them.
@@ -114,12 +117,22 @@ class Catalogue:
             found.setdefault(bare_title(title), []).append(item)
         return found
 
-    def near_title(self, title: str) -> str:
-        """The title that is most like one that no item has, if any is."""
-        if len(self.index) > _FEW_ENOUGH_TO_COMPARE:
+    def near_title(self, title: str, cutoff: float = 0.6) -> str:
+        """The title that is most like one that no item has, of those with a word that begins alike; empty for none."""
+        named = bare_title(title)[:_LONGEST_NAMED]
+        if len(self.index) > _FEW_ENOUGH_TO_COMPARE or not named:
             return ""
-        close = nearest(bare_title(title), self._by_title)
+        alike = {other for word in named.split() for other in self._by_beginning.get(word[:_BEGINNING], ())}
+        close = nearest(named, sorted(alike), cutoff)
         return self.titles[self._by_title[close][0]] if close else ""
+
+    @cached_property
+    def _by_beginning(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for title in self._by_title:
+            for word in title.split():
+                found.setdefault(word[:_BEGINNING], []).append(title)
+        return found
 
     def attributes_of(self, item: int) -> list[str]:
         """Names of an item's attributes."""

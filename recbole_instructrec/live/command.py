@@ -36,7 +36,9 @@ def add_parsers(commands: Any) -> None:
         parser.add_argument(
             "--checkpoint", default="saved", help="a .pth file, or a folder: its newest (default: saved)"
         )
-        parser.add_argument("--store", help="file of the feedback (default: CHECKPOINT.feedback.sqlite)")
+        parser.add_argument(
+            "--store", help="file of the feedback, in a folder that is there (default: CHECKPOINT.feedback.sqlite)"
+        )
         parser.add_argument("--data_path", help="folder of the data sets, where it has moved since training")
         parser.add_argument("--rating_scale", default="1,5", help="lowest and highest rating (default: 1,5)")
         parser.add_argument("--threads", type=_threads, default=0, help="of torch (default: its own choice)")

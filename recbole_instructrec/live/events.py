@@ -11,7 +11,7 @@ from recbole_instructrec.live.errors import LiveError
 
 ASK, CLICK, LIKE, DISLIKE, SEEN, SKIP, RATING = "ask", "click", "like", "dislike", "seen", "skip", "rating"
 
-#: Takes back the user's last reaction to an item.
+#: Takes back all reactions of the user to an item.
 UNDO = "undo"
 
 #: What a user can do with an item.
@@ -107,14 +107,16 @@ def standing(events: Iterable[Event]) -> list[Event]:
         All reactions of some users, in their order.
     """
     kept: dict[int, Event] = {}
-    last: dict[tuple[str, str | None], list[int]] = {}  # of each user to each item
+    of_item: dict[tuple[str, str | None], list[int]] = {}  # of each user to each
     for place, event in enumerate(events):
-        own = last.setdefault((event.user, event.item), [])
+        own = of_item.setdefault((event.user, event.item), [])
         if event.kind != UNDO:
             kept[place] = event
             own.append(place)
-        elif own:
-            del kept[own.pop()]
+            continue
+        for earlier in own:
+            del kept[earlier]
+        own.clear()
     return list(kept.values())
 
 

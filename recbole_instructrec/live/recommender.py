@@ -15,6 +15,7 @@ from recbole_instructrec.live.errors import LiveError, StoreError
 from recbole_instructrec.live.events import Event, check_name
 from recbole_instructrec.live.export import export
 from recbole_instructrec.live.learning import Learner, safe_parts
+from recbole_instructrec.live.listening import Listener
 from recbole_instructrec.live.loading import load
 from recbole_instructrec.live.phrases import languages, phrases
 from recbole_instructrec.live.ranking import Ranker, Want
@@ -103,13 +104,14 @@ class Recommender:
         self.users = Users(dataset, self.catalogue, self.store, rating_scale)
         self.rules = Rules(dataset)
         self.explainer = Explainer(model, self.catalogue)
+        #: Languages that requests are understood in.
+        self.languages: list[str] = list(dataset.templates.languages)
+        self.listener = Listener(self.catalogue, model.reads_whole, self.languages)
         self._ranker = Ranker(model, dataset, self.catalogue.twin)
         self.versions = Versions(model, self.store, safe_parts(model))
         self.working = threading.RLock()
         #: Whether the model has learned that users do not take an item twice.
         self.never_twice = model.repeat is not None and model.repeat.item() < 0.0
-        #: Languages that requests are understood in.
-        self.languages: list[str] = list(dataset.templates.languages)
 
     @classmethod
     def load(

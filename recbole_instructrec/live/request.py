@@ -13,6 +13,9 @@ from recbole_instructrec.live.followups import FollowUp, open_ended
 from recbole_instructrec.live.followups.years import FIRST, LAST
 from recbole_instructrec.live.phrases import Phrases
 
+#: Kind of the step that sets bounds of years, or lifts them.
+YEARS = "years"
+
 
 @dataclass
 class Request:
@@ -37,8 +40,8 @@ class Request:
     untaught : bool
         Whether it is in a language that the model was not taught.
     steps : list of tuple of str
-        Kind (of a :class:`~.followups.FollowUp`; empty for what it begins with) and text of what asks for the same in
-        a new conversation, one after the other.
+        Kind (of a :class:`~.followups.FollowUp`, :data:`YEARS`, or empty for what it begins with) and text of what asks
+        for the same in a new conversation, one after the other.
     unseen : bool
         Whether only what the user did not take is asked for; also of requests that follow.
     """
@@ -92,8 +95,9 @@ class Request:
         """
         before = open_ended(self.heard)
         self.passed = []
-        if not self.parts:
+        if not self.parts:  # bounded by years, without a word
             self.parts = [spoken.text]
+            return False
         if spoken.text == self.heard:  # said twice
             return False
         self.parts[-1] = open_ended(self.parts[-1])
@@ -103,8 +107,8 @@ class Request:
             self.parts = [self.parts[1].lstrip(" ,，"), *self.parts[2:]]
         return len(self.parts) < n
 
-    def turn(self, kind: str, years: np.ndarray) -> bool:
-        """Ask for what is older, or newer, than half of a list; what was said of years before is dropped.
+    def turned(self, kind: str, years: np.ndarray) -> tuple[int, int] | None:
+        """The years that are older, or newer, than half of a list.
 
         Parameters
         ----------
@@ -115,16 +119,30 @@ class Request:
 
         Returns
         -------
-        bool
-            Whether that can be told.
+        tuple of int or None
+            The first and the last; None where no year is known.
         """
         if not years.any():
-            return False
+            return None
         middle = int(np.median(years[years > 0]))
-        # Between older than the one list and newer than the next there may be nothing.
-        self.years = (FIRST, middle - 1) if kind == "older" else (middle + 1, LAST)
-        self.passed = []
-        return True
+        return (FIRST, middle - 1) if kind == "older" else (middle + 1, LAST)
+
+    def bound(self, years: tuple[int, int] | None, said: str) -> None:
+        """Ask for some years alone, or for any; what was said of years before is dropped.
+
+        Between older than the one list and newer than the next there may be nothing.
+
+        Parameters
+        ----------
+        years : tuple of int or None
+            The first and the last.
+        said : str
+            Words that do so; empty where another step holds them.
+        """
+        self.years, self.passed = years, []
+        self.steps = [step for step in self.steps if step[0] != YEARS]
+        if said:
+            self.steps.append((YEARS, said))
 
     def allowed(self, by_rules: torch.Tensor | None, years: np.ndarray) -> torch.Tensor | None:
         """What rules allow, and of that what is of the years that are asked for; bool, ``[n_items]``, None for all."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from recbole_instructrec.data.words import legible
 from recbole_instructrec.live.errors import LiveError
 from recbole_instructrec.live.events import ASK, RATING, REACTIONS, TAKEN, UNDO, Event, check_rating, check_said
-from recbole_instructrec.live.followups import OF_A_LIST_THERE_IS, RESET, FollowUp, follow_up, title_sought
-from recbole_instructrec.live.followups.years import years_in
-from recbole_instructrec.live.phrases import DEFAULT, Phrases, language_of, languages, phrases
+from recbole_instructrec.live.followups import RESET
+from recbole_instructrec.live.listening import Heard, Talk
+from recbole_instructrec.live.phrases import DEFAULT, languages, phrases
 from recbole_instructrec.live.ranking import Ranked, Want
 from recbole_instructrec.live.reasons import Reasons
 from recbole_instructrec.live.request import Request
@@ -104,15 +104,21 @@ class Asked:
     """A request on its way: what is ranked, and what the conversation will be when it is answered."""
 
     want: Want
-    request: Request
+    meant: Heard
     note: str
-    language: str
     reasons: bool
     forgotten: int
     reaction: Event | None = None  # that was told in words
-    over: bool = False  # whether the conversation begins anew
-    latest: int | None = None  # the item that was spoken of last
-    sought: str = ""  # a title that no item has
+
+    @property
+    def request(self) -> Request:
+        """What is asked for."""
+        return self.meant.request
+
+    @property
+    def language(self) -> str:
+        """Of reasons and notes."""
+        return self.meant.language
 
     @property
     def heard(self) -> str:
@@ -131,11 +137,6 @@ class Session:
         Who asks; somebody whom neither data set nor store knows starts without a history. Without it, somebody new.
     name : str, optional
         Of the session; drawn at random by default.
-
-    Attributes
-    ----------
-    shown : list of int
-        Internal ids of the last list.
     """
 
     def __init__(self, recommender: Recommender, user: str | None = None, name: str | None = None) -> None:
@@ -146,19 +147,20 @@ class Session:
 
     def _begin(self) -> None:
         """Nothing has been said yet."""
-        self.shown: list[int] = []
-        self._request = Request()
+        self._talk = Talk(language=DEFAULT)
         self._version = 0
         self._skipped: list[int] = []
-        self._latest: int | None = None
-        self._language = DEFAULT
-        self._last_reasons: Mapping[int, str] = {}
         self._forgotten = self._recommender.store.times_forgotten(self.user)
 
     @property
     def heard(self) -> str:
         """What the last list was asked for with."""
-        return self._request.heard
+        return self._talk.request.heard
+
+    @property
+    def shown(self) -> list[int]:
+        """Internal ids of the last list."""
+        return list(self._talk.shown)
 
     def _forget(self) -> None:
         """Begin anew where the user has been forgotten since, perhaps by another process."""
@@ -257,34 +259,14 @@ class Session:
         allowed = self._recommender.rules.allowed(must, must_not)
         self._forget()
         catalogue = self._recommender.catalogue
-        years = years_in(said) if said and catalogue.dated else None
-        words = said if years is None else years.rest  # that are read
-        goes_on = years is not None and years.goes_on
-        before, bounded = self._request.heard, self._request.years is not None
-        spoken = follow_up(words, before, self.shown, catalogue.titled, self._latest, bounded) if words else None
-        spoke = spoken.language if spoken is not None else language_of(said or "")
-        language = language or spoke or self._language
-        say = phrases(language)
-        if said is None or goes_on:
-            request, note = self._request.copy(), ""
-        elif spoken is None:
-            request, note = self._request.begun(words or "", said), ""
-        else:
-            request, note = self._follow(said, spoken, say)
-        if years is not None:
-            request.years, request.passed = (years.first, years.last), []
-            request.steps += [("years", said or "")] if goes_on else []
-        latest = spoken.alone if spoken is not None else ""
-        if latest or (words and spoken is None):
-            request.untaught |= spoke is not None and spoke not in self._recommender.languages
-        told = self._reaction_in(spoken)
+        heard = self._recommender.listener.hear(said, self._talk, self._last_reacted_to, language)
+        request, say = heard.request, phrases(heard.language)
+        told = self._told(heard)
         state = self._recommender.users.state(self.user)
         if told is not None:
-            state = self._recommender.users.after(state, told)
-        over = spoken is not None and spoken.kind == RESET
-        begins = over or (said is not None and spoken is None and not goes_on)
-        spoken_of = None if begins else self._latest if spoken is None or spoken.item is None else spoken.item
-        skipped = [] if over else self._skipped
+            state = self._recommender.users.after(self.user, state, told)
+        # What another conversation has taken back meanwhile may come again.
+        skipped = [item for item in self._skipped if item in state.reacted_to and heard.kind != RESET]
         left_out = [*state.disliked, *request.passed, *request.toward, *request.away, *skipped]
         if request.unseen or self._recommender.never_twice if hide_seen is None else hide_seen:
             left_out += state.items
@@ -296,60 +278,21 @@ class Session:
             request.away,
             catalogue.with_twins(left_out),
             list(named),
-            latest,
+            heard.new,
             request.settled,
             request.without if without is None else [],
             request.allowed(allowed, catalogue.years),
             float(diversity),
         )
-        note = say.notes(note, *request.notes(say, catalogue.titles))
-        sought = title_sought(words) if words and spoken is None else ""
-        return Asked(want, request, note, language, reasons, self._forgotten, told, over, spoken_of, sought)
+        note = say.notes(heard.note, *request.notes(say, catalogue.titles))
+        return Asked(want, heard, note, reasons, self._forgotten, told)
 
-    def _follow(self, said: str, spoken: FollowUp, say: Phrases) -> tuple[Request, str]:
-        """What a follow-up makes of the request before it, and a note."""
-        request, catalogue = self._request.copy(), self._recommender.catalogue
-        if spoken.missing:
-            kind = "no_list" if not self.shown else "which" if spoken.vague else "missing"
-            return request, say.note(kind, said=said, n=len(self.shown))
-        if spoken.kind == RESET:
-            return Request(), say.note("reset")
-        if spoken.kind == "more":
-            request.passed += self.shown
-            return request, ""
-        step, note = said, ""
-        if spoken.kind == "goes_on":
-            note = say.note("too_long") if request.go_on(spoken, self._recommender.model.reads_whole) else ""
-        elif spoken.kind == "unseen":
-            request.unseen, note = True, say.note("unseen")
-        elif spoken.kind == "any_year":
-            request.years, request.passed, note = None, [], say.note("any_year")
-        elif spoken.kind in OF_A_LIST_THERE_IS:
-            if not request.turn(spoken.kind, catalogue.years[self.shown]):
-                return request, say.note("no_years")
-        else:
-            assert spoken.item is not None
-            title = catalogue.titles[spoken.item]
-            if spoken.kind == "why":
-                reason = self._last_reasons.get(spoken.item)
-                return request, say.note("why", title=title, reason=reason or say.note("no_reason"))
-            if spoken.kind == "more_like":  # of what was asked for
-                request.toward, request.passed, step = [spoken.item], [], f"more like {title}"
-                request.steps = [one for one in request.steps if one[0] != spoken.kind]
-            elif spoken.kind == "less_like":
-                request.away.append(spoken.item)
-                step, note = f"less like {title}", say.note("less_like", title=title)
-            else:
-                return request, say.note(spoken.kind, title=title)
-        request.steps.append((spoken.kind, step))
-        return request, note
-
-    def _reaction_in(self, spoken: FollowUp | None) -> Event | None:
-        """The reaction that a follow-up tells in words; it is stored with the request."""
-        if spoken is None or spoken.item is None or spoken.kind not in REACTIONS:
+    def _told(self, heard: Heard) -> Event | None:
+        """The reaction that is told in words; it is stored with the request."""
+        if heard.latest is None or heard.kind not in REACTIONS:
             return None
-        told = self.reaction(self._recommender.catalogue.tokens[spoken.item], spoken.kind)
-        return replace(told, time=time.time())
+        made = self.reaction(self._recommender.catalogue.tokens[heard.latest], heard.kind)
+        return replace(made, time=time.time())
 
     def finish(self, asked: Asked, ranked: Ranked, reasons: Sequence[Reasons], event: int, version: int) -> Answer:
         """The second half of :meth:`ask`: the list has been made and stored."""
@@ -359,15 +302,15 @@ class Session:
             Item(catalogue.tokens[item], catalogue.titles[item], round(score, 4), catalogue.attributes_of(item), why)
             for item, score, why in zip(ranked.items, ranked.scores, explained, strict=True)
         ]
-        self.shown, self._version, self._language = ranked.items, version, asked.language
-        self._request = asked.request
-        self._request.settled, self._request.without = ranked.settled
-        self._latest = asked.latest
-        if asked.over:
+        sentences = {item: why.sentence for item, why in zip(ranked.items, explained, strict=True) if why}
+        request = asked.request
+        request.settled, request.without = ranked.settled
+        self._talk = Talk(request, ranked.items, asked.meant.latest, sentences, asked.language)
+        self._version = version
+        if asked.meant.kind == RESET:
             self._skipped = []
         if asked.reaction is not None:
             self._put_aside(asked.reaction)
-        self._last_reasons = {item: why.sentence for item, why in zip(ranked.items, explained, strict=True) if why}
         words = self._recommender.explainer.words
         understood = [
             {
@@ -379,16 +322,12 @@ class Session:
         ]
         say = phrases(asked.language)
         few = say.note("few", n=len(items)) if len(items) < asked.want.k else ""
-        unknown = self._of_no_item(asked.sought, say) if asked.sought and not understood else ""
+        sought = asked.meant.sought if not understood else ""
+        unknown = self._recommender.listener.of_no_item(sought, say) if sought else ""
         note = say.notes(asked.note, unknown, few, say.note("cut") if ranked.understood.cut else "")
         degree, without = ranked.understood.degree, ranked.settled.without
-        steps = [text for _, text in asked.request.steps]
+        steps = [text for _, text in request.steps]
         return Answer(items, understood, degree, asked.heard, without, note, steps, event, version, asked.language)
-
-    def _of_no_item(self, title: str, say: Phrases) -> str:
-        """What is said of a title that no item has."""
-        near = self._recommender.catalogue.near_title(title)
-        return say.note("no_title_but" if near else "no_title", title=title, near=near)
 
     def asking(self, asked: Asked, ranked: Ranked, version: int) -> Event:
         """What the store keeps of a request."""
@@ -407,8 +346,8 @@ class Session:
             Its id; it need not be of the last list.
         event : {"click", "like", "dislike", "seen", "skip", "rating", "undo"}
             What the user did; a rating, if nothing is said. All but ``dislike``, ``skip`` and a rating of the lowest
-            quarter of the scale, which is a dislike, join the behaviour sequence. ``undo`` takes back the user's last
-            reaction to the item; versions that learned from it before stay.
+            quarter of the scale, which is a dislike, join the behaviour sequence. ``undo`` takes back all reactions of
+            the user to the item; versions that learned from them before stay.
         rating : float, optional
             For ``rating``.
 
@@ -427,13 +366,39 @@ class Session:
         self.reacted(made, number)
         return number
 
+    def undo(self) -> str:
+        """Take back what was said of the item that was reacted to last in this conversation.
+
+        Returns
+        -------
+        str
+            Its id.
+
+        Raises
+        ------
+        LiveError
+            Where there is nothing to take back.
+        """
+        item = self._last_reacted_to()
+        if item is None:
+            raise LiveError("undo: there is no reaction to take back in this conversation.")
+        token = self._recommender.catalogue.tokens[item]
+        self.feedback(token, UNDO)
+        return token
+
+    def _last_reacted_to(self) -> int | None:
+        """The item of the last reaction of this conversation that was not taken back."""
+        own = [one for one in self._recommender.users.reactions(self.user) if one.session == self.name]
+        found = [self._recommender.catalogue.index.get(one.item or "") for one in own]
+        return next((item for item in reversed(found) if item is not None), None)
+
     def reaction(self, item: str, event: str, rating: float | None = None) -> Event:
         """The event of :meth:`feedback`, checked but not stored."""
         value = check_rating(event, rating, self._recommender.rating_scale)
         self._forget()
         token = self._recommender.catalogue.tokens[self._recommender.catalogue.item(item)]
         if event == UNDO and token not in self._recommender.users.reacted_to(self.user):
-            raise LiveError(f"undo: {self.user:.60} has not reacted to the item {token!r:.80}, or took that back.")
+            raise LiveError(f"undo: {self.user:.60} has not reacted to the item {token!r:.80}.")
         shown = tuple(self._recommender.catalogue.tokens[one] for one in self.shown)
         return Event(
             self.user,
@@ -462,7 +427,7 @@ class Session:
     def _put_aside(self, made: Event) -> None:
         """What was skipped or disliked does not come again in this conversation, unless it is taken after all, or that
         was taken back."""
-        item = self._latest = self._recommender.catalogue.item(made.item)
+        item = self._talk.latest = self._recommender.catalogue.item(made.item)
         self._skipped = [other for other in self._skipped if other != item]
         if made.kind not in (*TAKEN, UNDO):
             self._skipped.append(item)

@@ -61,7 +61,7 @@ class FeedbackStore:
     Parameters
     ----------
     file : path
-        The SQLite file; made where it is not there.
+        The SQLite file; made where it is not there, with its folder.
     belongs_to : str
         Fingerprint of the catalogue that events speak of; a store of another one is refused.
 

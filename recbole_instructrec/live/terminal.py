@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TextIO
 
 from recbole_instructrec.live.errors import LiveError
-from recbole_instructrec.live.events import UNDO
 from recbole_instructrec.live.phrases import DEFAULT, Phrases, phrases
 from recbole_instructrec.live.recommender import Recommender
 from recbole_instructrec.live.session import Answer, Item, Session
@@ -47,12 +46,12 @@ class Chat:
         self._must: dict[str, object] = {}
         self._must_not: dict[str, object] = {}
         self._variety = 0.0
-        self._reacted_to: list[Item] = []
+        self._language = DEFAULT
 
     @property
     def _phrases(self) -> Phrases:
         """Those of the language that was spoken last."""
-        return phrases(self._answer.language if self._answer else DEFAULT)
+        return phrases(self._language)
 
     def _tell(self, kind: str, **values: object) -> None:
         self._say(self._phrases.chat(kind, **values))
@@ -109,7 +108,7 @@ class Chat:
         elif command.startswith("user "):
             self._session = self._recommender.session(text.split(None, 1)[1])
             self._tell("user", user=self._session.user, n=len(self._session.history(1000)))
-            self._answer, self._reacted_to = None, []
+            self._answer = None
         else:
             self._ask(text)
 
@@ -117,6 +116,7 @@ class Chat:
         self._answer = self._session.ask(
             text, self._k, must=self._must, must_not=self._must_not, diversity=self._variety
         )
+        self._language = self._answer.language
         self._show(self._answer)
 
     def _again(self) -> None:
@@ -124,20 +124,14 @@ class Chat:
         self._ask(None)
 
     def _react(self, place: int, event: str, rating: float | None = None) -> None:
-        self._note(self._item(place), event, rating)
+        item = self._item(place)
+        self._session.feedback(item.id, event, rating)
+        self._tell(event, title=item.title, rating=f"{rating:g}" if rating is not None else "")
+        self._again()
 
     def _undo(self) -> None:
-        if not self._reacted_to:
-            raise LiveError(self._phrases.chat("nothing_to_undo"))
-        self._note(self._reacted_to[-1], UNDO)
-
-    def _note(self, item: Item, event: str, rating: float | None = None) -> None:
-        self._session.feedback(item.id, event, rating)
-        if event != UNDO:
-            self._reacted_to.append(item)
-        elif of_it := [one for one in reversed(self._reacted_to) if one.id == item.id]:
-            self._reacted_to.remove(of_it[0])
-        self._tell(event, title=item.title, rating=f"{rating:g}" if rating is not None else "")
+        catalogue = self._recommender.catalogue
+        self._tell("undo", title=catalogue.titles[catalogue.item(self._session.undo())])
         self._again()
 
     def _item(self, place: int) -> Item:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,19 @@ class UserState:
         When the user last did something.
     code : int
         RecBole's internal user id, 0 for somebody whom the data set does not know.
+    reacted_to : set of int
+        Items of reactions that were not taken back.
     """
 
     items: list[int] = field(default_factory=list)
     disliked: list[int] = field(default_factory=list)
     last_time: float | None = None
     code: int = 0
+    reacted_to: set[int] = field(default_factory=set)
+
+    def copy(self) -> UserState:
+        """The same, to be changed."""
+        return replace(self, items=[*self.items], disliked=[*self.disliked], reacted_to={*self.reacted_to})
 
 
 class Users:
@@ -87,27 +94,33 @@ class Users:
             if state is None or known != times:  # forgotten since, perhaps by another process
                 last, state = 0, self._from_dataset(user)
             new = self._store.events(user, last, reactions_only=True)
-            last = new[-1].id if new else last
             if any(event.kind == UNDO for event in new):  # what it takes back counts already
-                state, new = self._from_dataset(user), self._standing(user)
-            for event in new:
+                new = self._store.events(user, reactions_only=True)
+                state = self._from_dataset(user)
+            last = new[-1].id if new else last
+            for event in standing(new):
                 self._add(state, event)
             self._states[user] = (times, last, state)
             if len(self._states) > _KEPT:
                 self._states.popitem(last=False)
             return state
 
-    def reacted_to(self, user: str) -> set[str]:
-        """Items (ids) that a user reacted to, if that was not taken back."""
-        return {event.item for event in self._standing(user) if event.item}
-
-    def _standing(self, user: str) -> list[Event]:
+    def reactions(self, user: str) -> list[Event]:
+        """Reactions of a user that were not taken back, in their order."""
         return standing(self._store.events(user, reactions_only=True))
 
-    def after(self, state: UserState, event: Event) -> UserState:
-        """A state as it will be when a reaction is stored."""
-        later = UserState([*state.items], [*state.disliked], state.last_time, state.code)
-        self._add(later, event)
+    def reacted_to(self, user: str) -> set[str]:
+        """Items (ids) that a user reacted to, also where that was taken back."""
+        return {event.item for event in self._store.events(user, reactions_only=True) if event.item}
+
+    def after(self, user: str, state: UserState, event: Event) -> UserState:
+        """A user's state as it will be when a reaction is stored."""
+        if event.kind == UNDO:
+            later, new = self._from_dataset(user), standing([*self._store.events(user, reactions_only=True), event])
+        else:
+            later, new = state.copy(), [event]
+        for one in new:
+            self._add(later, one)
         return later
 
     def before_feedback(self, user: str) -> UserState:
@@ -136,6 +149,7 @@ class Users:
         item = self._catalogue.index.get(event.item or "")
         if item is None:  # left the catalogue since
             return
+        state.reacted_to.add(item)
         # A click, then a rating: taken once.
         if joins(event.kind, event.value, self._scale) and state.items[-1:] != [item]:
             state.items.append(item)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recbole_instructrec
-from recbole_instructrec.live.followups import FollowUp, bare_title, follow_up, languages
+from recbole_instructrec.live.followups import FollowUp, bare_title, follow_up, languages, title_sought
 
 SHOWN = [11, 12, 13, 14]
 TITLES = {
@@ -143,6 +143,31 @@ def test_places_of_a_long_list_are_known_by_number(text: str):
     assert found is not None and found.item == 132
     short = read(text)
     assert short is not None and short.kind == found.kind and short.item is None and "32" in short.missing
+
+
+def test_this_one_is_the_item_that_was_spoken_of_last():
+    for text in ("more like this", "more like this one, please", "再来点像这部的"):
+        assert follow_up(text, "", SHOWN, titled, 13) == FollowUp("more_like", 13)
+        vague = read(text)
+        assert vague is not None and vague.vague and vague.item is None and vague.kind == "more_like"
+    assert follow_up("I love it", "", SHOWN, titled, 99) == FollowUp("like", 99), "also where it has left the list"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("films like Zorgon", "Zorgon"),
+        ("Something like The Zorgon II, please", "Zorgon II"),
+        ("more like “Zorgon”", "“Zorgon"),
+        ("less like schindlers list", "schindlers list"),
+        ("类似佐尔贡的", "佐尔贡"),
+        ("a comedy", ""),
+        ("Zorgon", ""),
+        ("films like " + "x" * 600, ""),
+    ],
+)
+def test_a_title_that_is_sought_is_told_as_it_was_written(text: str, title: str):
+    assert title_sought(text) == title
 
 
 @pytest.mark.parametrize("text", ["more like the first one", "not the last one", "最后一个很好"])

@@ -60,7 +60,7 @@ def test_a_conversation_is_in_the_language_that_is_spoken(recommender: Recommend
     for words in (
         "已记下：你喜欢《Film number",
         "! 没有第 7 个：列表只有 3 个。",
-        "已撤回你最近对《Film number",
+        "已撤回你对《Film number",
         "没有规则。",
     ):
         assert words in told
@@ -71,10 +71,20 @@ def test_a_conversation_is_in_the_language_that_is_spoken(recommender: Recommend
 
 def test_reactions_are_taken_back_one_by_one(recommender: Recommender):
     before = history(recommender, "u1")
-    said = talk(recommender, "a comedy", "like 1", "dislike 2", "undo", "undo", "undo", "undo 1")
-    assert said.count("Taken back: what you last said of Film number") == 2
-    assert "! there is no reaction to take back." in said and "! undo: u1 has not reacted to the item" in said
+    said = talk(recommender, "a comedy", "like 1", "I hate the second one", "undo", "undo", "undo")
+    disliked, liked = (
+        recommender.catalogue.titles[recommender.catalogue.index[event.item]]
+        for kind in ("dislike", "like")
+        for event in recommender.store.events()
+        if event.kind == kind
+    )
+    assert re.findall("Taken back: what you said of (.*)\\.", said) == [disliked, liked], "also what was told in words"
+    assert "! undo: there is no reaction to take back in this conversation." in said
     assert history(recommender, "u1") == before
+
+
+def test_another_user_is_spoken_to_in_the_same_language(recommender: Recommender):
+    assert "! 没有第 1 个：还没有列表。" in talk(recommender, "喜剧", "user somebody", "like 1")
 
 
 def test_other_commands(recommender: Recommender):

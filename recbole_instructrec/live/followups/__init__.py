@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from recbole_instructrec.live.followups.patterns import (
@@ -96,24 +97,18 @@ def follow_up(
     said = bare(text[:LONGEST])
     if not said:
         return None
-    for language in languages() if len(text) <= LONGEST else ():
-        known = patterns(language)
-        short = known.without_politeness(said)
-        for kind, expression in known.kinds:
-            match = expression.fullmatch(short)
-            if match is None:
-                continue
-            if kind in OF_A_LIST_THERE_IS and not shown:
-                continue
-            if kind in (*OF_THE_LIST, *OF_A_LIST_THERE_IS):
-                return FollowUp(kind, language=language)
-            item, missing = _item(match["place"], known, shown, titled, latest)
-            # "more like a western" speaks of no item.
-            if item is not None and item not in (*shown, latest) and kind not in OF_ANY_ITEM:
-                item = None  # "I love kids" is no word on a film that nobody has spoken of
-            if item is not None or missing:
-                vague = bool(missing) and known.place(missing) == 0
-                return FollowUp(kind, item, missing, vague, language=language)
+    for language, known, kind, match in _matches(said) if len(text) <= LONGEST else ():
+        if kind in OF_A_LIST_THERE_IS and not shown:
+            continue
+        if kind in (*OF_THE_LIST, *OF_A_LIST_THERE_IS):
+            return FollowUp(kind, language=language)
+        item, missing = _item(match["place"], known, shown, titled, latest)
+        # "more like a western" speaks of no item.
+        if item is not None and item not in (*shown, latest) and kind not in OF_ANY_ITEM:
+            item = None  # "I love kids" is no word on a film that nobody has spoken of
+        if item is not None or missing:
+            vague = bool(missing) and known.place(missing) == 0
+            return FollowUp(kind, item, missing, vague, language=language)
     if before or bounded:
         for language in languages():
             known = patterns(language)
@@ -128,17 +123,24 @@ def follow_up(
     return None
 
 
-def title_sought(text: str) -> str:
-    """The title in a text such as "films like Zorgon", as it was written, whether or not there is such an item."""
-    said = bare(text[:LONGEST])
+def _matches(said: str) -> Iterator[tuple[str, Patterns, str, re.Match[str]]]:
+    """Patterns that fit a bare text, politeness aside: language, its patterns, kind, match."""
     for language in languages():
         known = patterns(language)
         short = known.without_politeness(said)
         for kind, expression in known.kinds:
-            match = expression.fullmatch(short) if kind in OF_ANY_ITEM else None
+            match = expression.fullmatch(short)
             if match is not None:
-                at = text.lower().find(match["place"])
-                return text[at : at + len(match["place"])] if at >= 0 else match["place"]
+                yield language, known, kind, match
+
+
+def title_sought(text: str) -> str:
+    """What stands for a title in a text such as "films like Zorgon", as it was written; empty where nothing does."""
+    for _, _, kind, match in _matches(bare(text)) if len(text) <= LONGEST else ():
+        if kind in OF_ANY_ITEM:
+            words = r"\W+".join(map(re.escape, match["place"].split()))
+            written = re.search(rf"[\"'“《]?{words}", text, re.IGNORECASE)
+            return written[0] if written else match["place"]
     return ""
 
 

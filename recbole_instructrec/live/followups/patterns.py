@@ -17,7 +17,7 @@ _FOLDER = Path(__file__).parent
 #: Kinds that speak of an item, and those that speak of the whole list.
 OF_AN_ITEM = ("more_like", "less_like", "like", "dislike", "seen", "why")
 RESET = "reset"
-OF_THE_LIST = ("more", RESET, "unseen", "any_year")
+OF_THE_LIST = ("more", RESET, "unseen", "any_year", "undo")
 
 #: Of the whole list, too, but only where there is one: "older films" may be what somebody begins with.
 OF_A_LIST_THERE_IS = ("older", "newer")
@@ -25,7 +25,7 @@ OF_A_LIST_THERE_IS = ("older", "newer")
 #: Whoever says more than this says something new; the time that the patterns take grows with the square of the length.
 LONGEST = 500
 
-_APOSTROPHES = re.compile(r"['’‘`´]")
+APOSTROPHES = re.compile(r"['’‘`´]")
 _PUNCTUATION = re.compile(r"[^\w\s#'-]+")
 
 
@@ -56,7 +56,7 @@ class Patterns:
         forms = "|".join(r"\d{1,3}".join(map(re.escape, one.split("<n>"))) for one in content["numbered"])
         self._numbered = re.compile(forms)
         articles = "".join(f"(?:{re.escape(word)} )?" for word in content["articles"])
-        things = "|".join(map(re.escape, content["things"]))
+        things = one_of(content["things"])
         behind = f"(?: (?:{things}))?" if things else ""
         self.kinds: list[tuple[str, re.Pattern[str]]] = []
         for kind in (*OF_AN_ITEM, *OF_THE_LIST, *OF_A_LIST_THERE_IS):
@@ -64,7 +64,8 @@ class Patterns:
                 parts = [re.escape(part) for part in bare(pattern.replace("<place>", "0PLACE0")).split("0place0")]
                 expression = f"{articles}(?P<place>.+?){behind}".join(parts) if len(parts) > 1 else parts[0]
                 self.kinds.append((kind, re.compile(expression)))
-        polite = "|".join(sorted((re.escape(bare(word)) for word in content["politeness"]), key=len, reverse=True))
+        self.politeness = [bare(word) for word in content["politeness"]]
+        polite = one_of(self.politeness)
         self._polite = re.compile(rf"^(?:(?:{polite})(?!\w) ?)+|(?: ?(?<!\w)(?:{polite}))+$")
         if DENSE.search(polite):  # no spaces between words
             self._polite = re.compile(rf"^(?:(?:{polite}) ?)+|(?: ?(?:{polite}))+$")
@@ -83,9 +84,14 @@ class Patterns:
         return self._polite.sub("", said).strip() or said
 
 
+def one_of(words: Iterable[str]) -> str:
+    """A pattern for one of some words; the longest that there is."""
+    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+
+
 def begins_with(words: Iterable[str]) -> str:
     """One of some words, whole where there are spaces between words; of several the longest."""
-    one = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+    one = one_of(words)
     return rf"(?:{one})" + ("" if DENSE.search(one) else r"(?!\w)")
 
 
@@ -101,5 +107,5 @@ def bare_title(title: str) -> str:
 
 def bare(text: str) -> str:
     """Lower case and without accents and punctuation; apostrophes are of one kind, spaces single."""
-    plain_text = "'".join(plain(part) for part in _APOSTROPHES.split(text))
+    plain_text = "'".join(plain(part) for part in APOSTROPHES.split(text))
     return " ".join(_PUNCTUATION.sub(" ", plain_text).split())

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from recbole_instructrec.data.words import DENSE
-from recbole_instructrec.live.followups.patterns import LONGEST, bare, begins_with, content_of, languages, patterns
+from recbole_instructrec.live.followups.patterns import (
+    APOSTROPHES,
+    LONGEST,
+    bare,
+    begins_with,
+    content_of,
+    languages,
+    one_of,
+    patterns,
+)
 
 FIRST, LAST = 1, 9999
 
+_Bounds = tuple[int, int]
+
 # Bounds that each kind of expression sets, from the first and the last year that it names. In this order: "not before
-# 1980" is of the kind since, which takes its words before others see them.
-_KINDS: dict[str, Callable[[int, int], tuple[int, int]]] = {
+# 1980" is of the kind not_before, which takes its words before others see them.
+_KINDS: dict[str, Callable[[int, int], _Bounds]] = {
     "between": lambda first, last: (first, last),
+    "not_before": lambda first, last: (first, LAST),
+    "not_after": lambda first, last: (FIRST, last),
+    "not_since": lambda first, last: (FIRST, first - 1),
+    "not_until": lambda first, last: (last + 1, LAST),
     "since": lambda first, last: (first, LAST),
     "until": lambda first, last: (FIRST, last),
     "after": lambda first, last: (last + 1, LAST),
@@ -24,7 +39,8 @@ _KINDS: dict[str, Callable[[int, int], tuple[int, int]]] = {
     "in": lambda first, last: (first, last),
 }
 
-_CLAUSE = re.compile(r"[,;:.!?，。；：！？、]")
+_END = re.compile(r"[,;:.!?，。；：！？、()（）]")
+_EMPTY = re.compile(r"[(（]\s*[)）]")
 
 # "The 90s"; "the 20s" may be of either century.
 _CENTURY, _CLEAR_FROM = 1900, 30
@@ -46,8 +62,15 @@ class Years:
 
     first: int
     last: int
-    rest: str
-    goes_on: bool
+    rest: str = ""
+    goes_on: bool = False
+
+    @property
+    def said(self) -> str:
+        """Words that set the same bounds."""
+        if self.first == FIRST:
+            return f"until {self.last}"
+        return f"since {self.first}" if self.last == LAST else f"between {self.first} and {self.last}"
 
 
 def years_in(text: str) -> Years | None:
@@ -64,92 +87,147 @@ def years_in(text: str) -> Years | None:
         None where none are spoken of, or in words that only a reader could tell the meaning of ("no horror before
         1980" excludes some horror).
     """
-    for language in languages() if len(text) <= LONGEST else ():
-        found = _expressions(language).find(text)
+    if len(text) > LONGEST:
+        return None
+    said = " ".join(APOSTROPHES.sub("'", text).split())
+    for language in languages():
+        try:
+            found = _expressions(language).find(said)
+        except _UnclearError:
+            return None
         if found is not None:
             return found
     return None
 
 
+class _UnclearError(ValueError):
+    """Years are spoken of, but what is said of them cannot be told."""
+
+
 class _Expressions:
-    """Expressions of one language, compiled."""
+    """Expressions of one language, compiled; texts have single spaces and straight apostrophes."""
 
     def __init__(self, language: str) -> None:
         content: dict[str, Any] = content_of(language)["years"]
-        self._language = language
-        self._gap = "" if DENSE.search("".join(content["fill"])) else " "
+        self._patterns = patterns(language)
+        self._dense = bool(DENSE.search("".join(content["fill"])))
         self._decades = {str(name): int(year) for name, year in content["decades"].items()}
-        named = "|".join(map(re.escape, self._decades))
-        dense = bool(DENSE.search(named))
-        begin, end = ("", "") if dense else (r"(?<!\w)", r"(?!\w)")
-        year = rf"(?<!\d)(?:1[89]|20)\d\d(?!\d){content['year']}"
-        decade = content["decade"].replace("<decade>", r"(?<!\d)(?:1[89]|20)?\d0").replace("<named>", f"(?:{named})")
-        self._date = re.compile(rf"{decade}|{year}", re.IGNORECASE)
-        self._decade = re.compile(decade, re.IGNORECASE)
-        self._kinds = []
-        for kind in _KINDS:
-            date = year if kind == "in" else rf"(?:{decade}|{year})"
-            forms = sorted(content[kind], key=len, reverse=True)
-            one = "|".join(rf"\s*{date}\s*".join(map(_spaced, form.split("<year>"))) for form in forms)
-            lead = "|".join(map(_spaced, content["lead"]))
-            lead = f"(?:(?:{lead}){'' if dense else ' +'})*" if lead else ""
-            self._kinds.append((kind, re.compile(f"{begin}{lead}(?:{one}){end}{content['tail']}", re.IGNORECASE)))
-        words = "|".join(sorted(map(re.escape, content["unclear"]), key=len, reverse=True))
-        self._unclear = re.compile(f"{begin}(?:{words}){end}", re.IGNORECASE)
-        self._fill = re.compile(begins_with(content["fill"]), re.IGNORECASE)
+        decade = content["decade"].replace("<named>", f"(?:{one_of(self._decades)})")
+        decade = decade.replace("<decade>", r"(?<!\d)(?:1[89]|20)?\d0")
+        year = rf"{content['before_year']}(?<!\d)(?:1[89]|20)\d\d(?!\d)"
+        #: A date; in a span the sign of a year may be left out.
+        date, within = f"(?:{decade}|{year}{content['year']})", f"(?:{decade}|{year}(?:{content['year']})?)"
+        self._date, self._decade = self._compiled(within), self._compiled(decade)
+        self._any_date = self._compiled(self._whole(within))
+
+        def forms(kind: str) -> str:
+            of = within if kind == "between" else year + content["year"] if kind == "in" else date
+            return "|".join(f" ?{of} ?".join(map(re.escape, form.split("<year>"))) for form in content[kind])
+
+        links = self._spaced(content["links"])
+        negated = f"(?:{one_of(content['negations'])}){self._gap}{links}"
+        made = {kind: forms(kind) for kind in _KINDS if kind in content}
+        made |= {f"not_{kind}": f"{negated}(?:{made[kind]})" for kind in ("before", "after", "since", "until")}
+        lead = self._spaced([*content["lead"], *content["links"]])
+        self._kinds = [
+            (kind, self._compiled(self._whole(f"{lead}(?:{made[kind]})") + content["tail"])) for kind in _KINDS
+        ]
+        self._turns = self._compiled(self._whole("|".join(content["turns"])))
+        self._unclear = self._compiled(self._whole("|".join(content["unclear"])))
+        self._goes_further = self._compiled(f" ?(?:{content['goes_further']})")
+        joins = one_of(content["joins"])
+        self._another_behind = self._compiled(f" ?(?:{joins}) ?(?:{within})")
+        self._another_before = self._compiled(f"(?:{within}) ?(?:{joins}) ?$")
+        self._fill = self._compiled(begins_with([*content["fill"], *content["things"], *self._patterns.politeness]))
+        self._things = self._compiled(self._whole(one_of(content["things"])))
 
     def find(self, text: str) -> Years | None:
-        """What a text says of years."""
-        bounds: list[tuple[int, int]] = []
-        rest = text
+        """What a text says of years.
+
+        Raises
+        ------
+        _UnclearError
+            Where that cannot be told.
+        """
+        bounds: list[_Bounds] = []
+        rest, tie = text, ""
         for kind, expression in self._kinds:
             for match in reversed([*expression.finditer(rest)]):
-                clause = _CLAUSE.split(rest[: match.start()])[-1]
-                if self._unclear.search(clause):
-                    return None
+                before, behind = rest[: match.start()], rest[match.end() :]
+                self._check(kind, before, behind)
                 years = [self._years_of(date) for date in self._date.findall(match[0])]
-                if not all(years):
-                    return None
                 bounds.append(_KINDS[kind](years[0][0], years[-1][-1]))
-                rest = f"{rest[: match.start()]}{self._gap}{rest[match.end() :]}"
+                if not before.strip() and (begun := self._patterns.goes_on.match(bare(match[0]))):
+                    tie = begun[0]
+                rest = before + self._gap + behind
         if not bounds:
             return None
         first, last = max(one[0] for one in bounds), min(one[1] for one in bounds)
-        if first > last:  # they exclude each other, so that it is not understood
-            return None
-        rest = _tidy(rest)
-        said = patterns(self._language).without_politeness(bare(rest))
-        filled = self._only_fills(said)
-        goes_on = not said or (filled and patterns(self._language).goes_on.match(said) is not None)
-        return Years(first, last, "" if filled else rest, goes_on)
+        rest = self._tidy(rest)
+        if first > last or any(not self._decade.fullmatch(date[0]) for date in self._any_date.finditer(rest)):
+            raise _UnclearError
+        said = bare(rest)
+        goes_on = bool(tie) or self._patterns.goes_on.match(said) is not None
+        if self._only_fills(said):
+            return Years(first, last, "", goes_on or not self._things.search(said))
+        if tie and not self._patterns.goes_on.match(said):  # "but before 1980, funny"
+            rest = f"{tie}{self._gap}{rest}"
+        return Years(first, last, rest)
+
+    def _check(self, kind: str, before: str, behind: str) -> None:
+        """Refuse what stands beside words that may turn or shift their meaning, in the same clause."""
+        begins, ends = self._clauses(before)[-1], self._clauses(behind)[0]
+        turned = kind.startswith("not_") and not self._only_fills(bare(ends))  # "no films before 1980 with songs"
+        further = self._goes_further.match(behind) or self._another_behind.match(behind)
+        if turned or further or self._another_before.search(before):
+            raise _UnclearError
+        if self._unclear.search(begins) or self._unclear.search(ends):
+            raise _UnclearError
+
+    def _clauses(self, text: str) -> list[str]:
+        return [clause for part in _END.split(text) for clause in self._turns.split(part)]
 
     def _only_fills(self, said: str) -> bool:
-        """Whether a text says nothing of its own: "films", "but only"."""
+        """Whether a bare text says nothing of its own: "films", "but only"."""
         while said and (match := self._fill.match(said)):
-            said = said[match.end() :].lstrip(" ,，")
+            said = said[match.end() :].lstrip()
         return not said
 
     def _years_of(self, date: str) -> list[int]:
-        """The years of a date, one or ten; none where the century is not clear."""
+        """The years of a date, one or ten."""
         digits = next(reversed(re.findall(r"\d+", date)), "")  # the last: "20世纪80年代"
         if not self._decade.fullmatch(date):
             return [int(digits)]
         if not digits:
             digits = next(str(year) for name, year in self._decades.items() if name in date.lower())
+        if len(digits) < 4 and int(digits) < _CLEAR_FROM:
+            raise _UnclearError
         first = int(digits) if len(digits) == 4 else _CENTURY + int(digits)
-        return [*range(first, first + 10)] if len(digits) == 4 or int(digits) >= _CLEAR_FROM else []
+        return [*range(first, first + 10)]
 
+    @property
+    def _gap(self) -> str:
+        return "" if self._dense else " "
 
-def _spaced(words: str) -> str:
-    """Words as a pattern, however many spaces there are between them."""
-    return r"\s+".join(map(re.escape, words.split()))
+    def _whole(self, expression: str) -> str:
+        """Of whole words, where there are spaces between words."""
+        return f"(?:{expression})" if self._dense else rf"(?<!\w)(?:{expression})(?!\w)"
 
+    def _spaced(self, words: Iterable[str]) -> str:
+        """Any number of some words."""
+        return f"(?:(?:{one_of(words)}){self._gap})*"
 
-def _tidy(text: str) -> str:
-    """A text without what is left where something was cut out."""
-    text = re.sub(r"\s+", " ", text)
-    text = re.sub(r"\s+([,;.!?，。；！？])", r"\1", text)
-    return re.sub(r"([,，;；])(?:\s*[,，;；])+", r"\1", text).strip(" ,，;；")
+    @staticmethod
+    def _compiled(expression: str) -> re.Pattern[str]:
+        return re.compile(expression, re.IGNORECASE)
+
+    @staticmethod
+    def _tidy(text: str) -> str:
+        """A text without what is left where something was cut out."""
+        text = _EMPTY.sub("", " ".join(text.split()))
+        text = re.sub(r"\s+([,;.!?，。；！？])", r"\1", text)
+        text = re.sub(r"([,，;；])(?:\s*[,，;；])+", r"\1", text)
+        return text.strip(" ,，;；").lstrip(".!?。！？ ")
 
 
 @lru_cache(maxsize=8)

@@ -50,7 +50,7 @@ class Reaction(_Strict):
 
     item: str
     event: Literal["click", "like", "dislike", "seen", "skip", "rating", "undo"] = Field(
-        description="undo takes back the last reaction to the item."
+        description="undo takes back all reactions of the user to the item."
     )
     rating: float | None = None
 

@@ -291,7 +291,7 @@ const state = {
   note: "",
   fresh: false, // the conversation is a new one, which does not know the list
   before: null, // places of the list that this one replaced, by id; null for another request
-  reactions: new Map(), // by item: {liking, seen, rating, last, before}
+  reactions: new Map(), // by item: {liking, seen, rating, last, pending}
   receipt: null, // {id, title, place, key, values} of the item that was reacted to last, if it left the list
   open: new Set(), // items whose details are shown
   hide: null, // null until chosen
@@ -552,15 +552,16 @@ let reactionsWaiting = 0;
 
 const DID = { like: "Like", dislike: "Dislike", seen: "Seen", rating: "Rating" };
 
-/** React to an item: like, dislike, seen, rating; undo takes back the last of these. */
+/** React to an item: like, dislike, seen, rating; undo takes back all of these. */
 function react(item, event, rating) {
-  const old = state.reactions.get(item.id) ?? {};
-  let made = { ...old, last: event, before: old };
-  if (event === "undo") made = old.before ?? {};
+  const { pending, ...old } = state.reactions.get(item.id) ?? {};
+  if (event === "undo" && pending) return;
+  let made = { ...old, last: event };
+  if (event === "undo") made = {};
   else if (event === "rating") made.rating = rating;
   else if (event === "seen") made.seen = true;
   else made.liking = event;
-  if (made.liking === old.liking && made.rating === old.rating && made.seen === old.seen) {
+  if (event !== "undo" && made.liking === old.liking && made.rating === old.rating && made.seen === old.seen) {
     setStatus(() => t("already"));
     return;
   }
@@ -864,7 +865,7 @@ function renderList() {
   list.replaceChildren(...rows);
   $("more").hidden = !items.length;
   if (focus) {
-    const control = controlOf(focus) ?? receipt ?? rows[Math.min(focus.place, rows.length - 1)].querySelector("button");
+    const control = controlOf(focus) ?? receipt ?? cards.get(focus.item)?.querySelector(".title") ?? rows[Math.min(focus.place, rows.length - 1)].querySelector("button");
     (control ?? $("results-title")).focus({ preventScroll: true });
     document.activeElement.scrollIntoView({ block: "nearest" });
   }
@@ -906,7 +907,7 @@ function renderCard(id) {
   const card = cardOf(state.answer.items[place], place);
   cards.set(id, card);
   old.replaceWith(card);
-  if (focus) controlOf(focus)?.focus({ preventScroll: true });
+  if (focus) (controlOf(focus) ?? card.querySelector(".title")).focus({ preventScroll: true });
 }
 
 function cardOf(item, place) {
@@ -945,7 +946,7 @@ function notedOf(item, { last, rating, pending }) {
   return [t(`noted${DID[last]}`, { n: number(rating ?? 0), most: number(scale().at(-1)) }), " ", undoOf(item)];
 }
 
-/** Takes back the last reaction to an item. */
+/** Takes back what was said of an item. */
 function undoOf(item) {
   const take = { type: "button", class: "undo", "data-control": "undo", onclick: () => react(item, "undo") };
   return make("button", take, t("undo"), unseen(`: ${item.title}`));
