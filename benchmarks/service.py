@@ -166,20 +166,31 @@ class Passing(threading.Thread):
         super().__init__(daemon=True)
         self._service, self._texts, self._ended = service, texts, stop
         self.forgotten = 0
+        self.wrong: list[str] = []
 
     def run(self) -> None:
         """Come and go."""
         try:
             while not self._ended.is_set():
-                path = f"/api/sessions/{self._service.call('POST', '/api/sessions', {'user': 'passing'})[1]['session']}"
+                path = f"/api/sessions/{self._done('POST', '/api/sessions', {'user': 'passing'})['session']}"
                 for text in self._texts[self.forgotten % 10 :: 10]:
-                    _, answer = self._service.call("POST", f"{path}/ask", {"text": text})
-                    reaction = {"item": answer["items"][0]["id"], "event": "like"}
-                    self._service.call("POST", f"{path}/feedback", reaction)
-                status, _ = self._service.call("DELETE", "/api/users/passing")
-                self.forgotten += status == 200
-        except (OSError, http.client.HTTPException, ValueError, KeyError):
+                    answer = self._done("POST", f"{path}/ask", {"text": text})
+                    self._done("POST", f"{path}/feedback", {"item": answer["items"][0]["id"], "event": "like"})
+                erased = self._done("DELETE", "/api/users/passing")
+                if erased["traces"] or not erased["events"]:
+                    self.wrong.append(f"forgotten with {erased['events']} events, traces {erased['traces']}")
+                self.forgotten += 1
+        except (OSError, http.client.HTTPException):
             return  # the service is gone
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            if not self._ended.is_set():
+                self.wrong.append(f"{type(error).__name__}: {error}")
+
+    def _done(self, method: str, path: str, body: Any = None) -> Any:
+        status, content = self._service.call(method, path, body)
+        if status >= 300 and not self._ended.is_set():
+            self.wrong.append(f"{method} {path}: {status} {content}")
+        return content
 
 
 def talk(service: Service, n: int, texts: list[str], seconds: float) -> tuple[list[Client], float]:
@@ -277,7 +288,7 @@ def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
                 client.join(10)
             forgotten += passing.forgotten
             told |= {event for client in clients for event in client.acknowledged}
-            faults += [fault for client in clients for fault in client.wrong if "gone" not in fault]
+            faults += [fault for client in talkers for fault in client.wrong if "gone" not in fault]
             opened = FeedbackStore(store)
             kept = {event.id for event in opened.events(reactions_only=True)}
             lost = len(told - kept)

@@ -845,6 +845,7 @@ def test_on_a_phone_the_question_stays_in_sight_and_hides_nothing_that_has_the_k
     page.ask("a comedy, no horror")
     page.press("#more")
     page.answered(2)
+    page.one("#text").send_keys("many words " * 12)  # as high as it gets
     page.script("scrollTo(0, 1200)")
     box = "const { top, bottom } = document.querySelector('.box').getBoundingClientRect(); return [top, bottom]"
     page.wait(lambda: page.script("return scrollY") > 1000)
@@ -856,6 +857,7 @@ def test_on_a_phone_the_question_stays_in_sight_and_hides_nothing_that_has_the_k
         where = "const { top, bottom } = document.activeElement.getBoundingClientRect(); return [top, bottom]"
         at, inside = page.script(where), page.script("return Boolean(document.activeElement.closest('#list'))")
         assert not inside or at[0] >= bottom - 1, page.focused.get_attribute("outerHTML")
+    page.one("#text").clear()
     page.ask("a drama")
     assert page.script("return document.querySelector('#echo').getBoundingClientRect().top") >= page.script(box)[1]
 
