@@ -267,7 +267,7 @@ def kills(checkpoint: str, rounds: int, threads: int, seed: int) -> None:
     from recbole_instructrec.live.versions import is_whole
 
     rng = random.Random(seed)
-    texts = new_texts(400, 5, 25, np.random.default_rng(seed))
+    texts = new_texts(450, 5, 25, np.random.default_rng(seed))  # the last of them nobody else says
     lost, acknowledged, learned, faults, broken = 0, 0, 0, list[str](), list[int]()
     forgotten = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -229,7 +229,7 @@ class Recommender:
         others = "\n".join({text for event in left for text in (event.user, event.session, event.instruction)})
         said = {name, *(event.instruction for event in own)}
         signs = [text for text in said if is_telling(text) and text not in others]
-        traces = traces_in([self.store.file, *self._beside(), *self.versions.files()], signs)
+        traces = traces_in([self.store.file, *self._beside(), *self.versions.files()], signs, others)
         if again := sum(event.user == name for event in left):
             traces.append(f"{self.store.file}: {again} events")
         return Forgotten(len(own), [one["id"] for one in learned], traces, self.users.in_dataset(name))

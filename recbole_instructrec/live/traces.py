@@ -22,7 +22,7 @@ def is_telling(text: str) -> bool:
     return len(text.encode("utf-8", "surrogatepass")) >= _TELLING
 
 
-def traces_in(files: Iterable[Path], texts: Sequence[str]) -> list[str]:
+def traces_in(files: Iterable[Path], texts: Sequence[str], of_others: str = "") -> list[str]:
     """Look for texts in the bytes of files.
 
     Parameters
@@ -31,6 +31,8 @@ def traces_in(files: Iterable[Path], texts: Sequence[str]) -> list[str]:
         Those that are not there are passed over.
     texts : sequence of str
         A part of one is enough.
+    of_others : str
+        What may stand there, so that parts which occur in it tell nothing.
 
     Returns
     -------
@@ -38,8 +40,12 @@ def traces_in(files: Iterable[Path], texts: Sequence[str]) -> list[str]:
         The files that hold one, and, with the reason, those that could not be read.
     """
     whole = [text.encode("utf-8", "surrogatepass") for text in texts]
-    pieces = {text[begin : begin + _PIECE] for text in whole for begin in range(0, len(text), _PIECE)}
-    told = {"files": list(map(str, files)), "pieces": [piece.hex() for piece in pieces if len(piece) >= _TELLING]}
+    # The last piece of a text overlaps the one before it: a few bytes at its end may stand anywhere.
+    begins = ((text, begin) for text in whole for begin in range(0, len(text), _PIECE))
+    pieces = {text[max(0, min(begin, len(text) - _PIECE)) :][:_PIECE] for text, begin in begins}
+    known = of_others.encode("utf-8", "surrogatepass")
+    signs = [piece.hex() for piece in pieces if len(piece) >= _TELLING and piece not in known]
+    told = {"files": list(map(str, files)), "pieces": signs}
     command = [sys.executable, "-I", __file__]
     done = subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, check=False)
     if done.returncode:

@@ -67,6 +67,16 @@ def test_traces_are_of_the_user_alone(recommender: Recommender):
     assert len(recommender.store.events("customer12")) == 2
 
 
+def test_what_others_said_in_part_is_no_trace(recommender: Recommender):
+    """Long texts are looked for piece by piece, and a piece may be what somebody else said."""
+    long = "a film for a very quiet evening with some friends, and nothing scary please"
+    for name, text in (("one", long), ("two", long[48:]), ("three", long[:48]), ("four", f"{long[20:70]} at all")):
+        recommender.session(f"customer {name}").ask(text, 3)
+    assert recommender.forget("customer one").traces == []
+    assert traces_in([recommender.store.file], [long], long[48:]), "the rest of it tells"
+    assert not traces_in([recommender.store.file], [long[:30] + "!" + long[31:]], "")
+
+
 def test_a_trace_that_is_left_is_told(recommender: Recommender, monkeypatch: pytest.MonkeyPatch):
     """The proof can fail: here what SQLite leaves behind is not overwritten."""
     session = recommender.session("somebody special")
