@@ -58,6 +58,8 @@ class Heard:
         Words that were said now and go on with those before; empty for a request of its own.
     kind : str
         Of the follow-up; empty where it is none.
+    item : int or None
+        That is spoken of.
     latest : int or None
         The item that was spoken of last, this text included.
     sought : str
@@ -69,6 +71,7 @@ class Heard:
     note: str = ""
     new: str = ""
     kind: str = ""
+    item: int | None = None
     latest: int | None = None
     sought: str = ""
 
@@ -123,12 +126,9 @@ class Listener:
         say = phrases(heard.language)
         if spoken is not None:
             heard.kind, heard.new = spoken.kind, spoken.alone
-            heard.latest = talk.latest if spoken.item is None else spoken.item
+            heard.item = undone() if spoken.kind == UNDO else spoken.item
+            heard.latest = talk.latest if heard.item is None else heard.item
             self._follow(heard, said or "", spoken, talk, say)
-            if spoken.kind == UNDO:
-                heard.latest = item = undone()
-                title = "" if item is None else self._catalogue.titles[item]
-                heard.note = say.note("nothing_undone" if item is None else "undone", title=title)
         elif not of_before:
             heard.request, heard.latest = talk.request.begun(words or "", said or ""), None
         if heard.kind == RESET:
@@ -168,8 +168,10 @@ class Listener:
                 heard.note = say.note("no_years")
             else:
                 request.bound(found, Years(*found).said)
-        elif spoken.item is not None:
-            self._of_item(heard, spoken.kind, spoken.item, talk, say)
+        elif heard.item is not None:
+            self._of_item(heard, spoken.kind, heard.item, talk, say)
+        elif spoken.kind == UNDO:
+            heard.note = say.note("nothing_undone")
 
     def _of_item(self, heard: Heard, kind: str, item: int, talk: Talk, say: Phrases) -> None:
         """What is said of an item."""

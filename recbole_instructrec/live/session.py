@@ -289,9 +289,9 @@ class Session:
 
     def _told(self, heard: Heard) -> Event | None:
         """The reaction that is told in words; it is stored with the request."""
-        if heard.latest is None or heard.kind not in REACTIONS:
+        if heard.item is None or heard.kind not in REACTIONS:
             return None
-        made = self.reaction(self._recommender.catalogue.tokens[heard.latest], heard.kind)
+        made = self.reaction(self._recommender.catalogue.tokens[heard.item], heard.kind)
         return replace(made, time=time.time())
 
     def finish(self, asked: Asked, ranked: Ranked, reasons: Sequence[Reasons], event: int, version: int) -> Answer:

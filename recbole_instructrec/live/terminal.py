@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from recbole_instructrec.live.errors import LiveError
+from recbole_instructrec.live.events import UNDO
 from recbole_instructrec.live.phrases import DEFAULT, Phrases, phrases
 from recbole_instructrec.live.recommender import Recommender
 from recbole_instructrec.live.session import Answer, Item, Session
@@ -126,12 +127,15 @@ class Chat:
     def _react(self, place: int, event: str, rating: float | None = None) -> None:
         item = self._item(place)
         self._session.feedback(item.id, event, rating)
-        self._tell(event, title=item.title, rating=f"{rating:g}" if rating is not None else "")
+        if event == UNDO:
+            self._say(self._phrases.note(UNDO, title=item.title))
+        else:
+            self._tell(event, title=item.title, rating=f"{rating:g}" if rating is not None else "")
         self._again()
 
     def _undo(self) -> None:
         catalogue = self._recommender.catalogue
-        self._tell("undo", title=catalogue.titles[catalogue.item(self._session.undo())])
+        self._say(self._phrases.note(UNDO, title=catalogue.titles[catalogue.item(self._session.undo())]))
         self._again()
 
     def _item(self, place: int) -> Item:

@@ -136,6 +136,14 @@ def test_undo_takes_back_what_was_said_of_the_item_that_was_reacted_to_last(reco
     assert session.ask("撤回", 5).note == "已撤回你对《Film number 3》的反应。"
 
 
+def test_a_word_on_a_place_that_is_not_there_is_said_of_no_other_item(session: Session, recommender: Recommender):
+    session.ask("a comedy", 3)
+    session.feedback("i3", "like")
+    for text in ("I don't like the 9th one", "I've seen number 7", "not the fifth one"):
+        assert "the list ends at number 3" in session.ask(text, 3).note
+    assert [event.kind for event in recommender.store.events(reactions_only=True)] == ["like"]
+
+
 def test_what_another_conversation_takes_back_comes_again(recommender: Recommender):
     session = recommender.session("u5")
     gone = session.ask("", 25, hide_seen=False).items[0].id
