@@ -183,7 +183,7 @@ def test_what_a_model_adds_to_its_configuration_makes_it_no_other_run(films: Pat
 
 
 def test_killed_and_started_again(tmp_path: Path, films: Path):
-    plan = {**SMALL_PLAN, "options": {**SMALL_PLAN["options"], "epochs": 60, "stopping_step": 100}}
+    plan = {**SMALL_PLAN, "options": {**SMALL_PLAN["options"], "epochs": 400, "stopping_step": 1000}}
     file = write_plan(tmp_path, plan)
     command = [
         sys.executable, "-m", "recbole_instructrec.cli", "leaderboard", "run", str(file), "--models=GRU4Rec",
@@ -209,7 +209,7 @@ def test_killed_and_started_again(tmp_path: Path, films: Path):
     done = subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 0, done.stdout
     records = Store(tmp_path / "results").read("films")[0]
-    assert [len(record["curve"]) for record in records] == [60, 60]
+    assert [len(record["curve"]) for record in records] == [400, 400]
     for curve in before:  # the last one may have ended without its checkpoint, and is made again
         kept = curve[:-1]
         assert any(r["curve"][: len(kept)] == kept for r in records), "epochs of before are kept, with their times"
