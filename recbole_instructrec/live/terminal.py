@@ -104,7 +104,10 @@ class Chat:
                 raise
             self._again()
         elif command.startswith("variety "):
-            self._variety = _number(command.split(None, 1)[1], "variety")
+            variety = _number(command.split(None, 1)[1], "variety")
+            if not 0.0 <= variety <= 1.0:
+                raise LiveError(f"variety: a number from 0 to 1 is expected, not {variety:g}.")
+            self._variety = variety
             self._again()
         elif command.startswith("user "):
             self._session = self._recommender.session(text.split(None, 1)[1])

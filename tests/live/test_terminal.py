@@ -87,6 +87,12 @@ def test_another_user_is_spoken_to_in_the_same_language(recommender: Recommender
     assert "! 没有第 1 个：还没有列表。" in talk(recommender, "喜剧", "user somebody", "like 1")
 
 
+@pytest.mark.parametrize("wrong", ["7", "-1", "nan", "x"])
+def test_a_wrong_variety_changes_nothing(recommender: Recommender, wrong: str):
+    said = talk(recommender, "variety 0.5", f"variety {wrong}", "a comedy")
+    assert said.count("! variety: a number") == 1 and said.split("> a comedy")[1].count("Film number") >= 3
+
+
 def test_other_commands(recommender: Recommender):
     said = talk(recommender, "help", "variety 0.5", "variety x", "user somebody new", "history", "learn", "")
     assert "react; the list is made anew" in said and "! variety" in said
