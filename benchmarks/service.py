@@ -4,9 +4,8 @@
 a service that answers in batches, and as long against one that answers one request at a time, in six parts by turns.
 ``--drill=kills``: ``--rounds`` services are killed at random moments under load; after each, every acknowledged
 reaction must be in the store, that must open, and the version in use must be whole; in every second round somebody
-comes, reacts and is forgotten, over and over. ``--drill=forget``: a user of a
-service that has learned is forgotten, and every file of it (store, log, versions) is scanned for the name and words.
-``--checkpoint`` is one of InstructRec.
+comes, reacts and is forgotten, over and over. ``--drill=forget``: a user of a service that has learned is forgotten,
+and every file of it (store, log, versions) is scanned for the name and words. ``--checkpoint`` is one of InstructRec.
 """
 
 from __future__ import annotations
@@ -97,27 +96,49 @@ class Service:
         self.process.wait(60)
 
 
-class Client(threading.Thread):
-    """Asks and reacts in turn, until told to stop or the service is gone.
+class Talker(threading.Thread):
+    """Talks to a service, and keeps what goes wrong.
 
     Parameters
     ----------
     service : Service
         Whom.
-    number : int
-        Of the client: its user.
     texts : list of str
-        What it says.
+        What is said.
     stop : Event
         When to end.
     """
 
-    def __init__(self, service: Service, number: int, texts: list[str], stop: threading.Event) -> None:
+    def __init__(self, service: Service, texts: list[str], stop: threading.Event) -> None:
         super().__init__(daemon=True)
-        self._service, self._number, self._texts, self._ended = service, number, texts, stop
+        self._service, self._texts, self._ended = service, texts, stop
+        self.wrong: list[str] = []
+
+    def _called(self, method: str, path: str, body: Any = None, connection: Any = None) -> Any:
+        """What came back; None, and noted, where the service refused."""
+        status, content = self._service.call(method, path, body, connection)
+        if status < 300:
+            return content
+        self.wrong.append(f"{method} {path}: {status} {content}")
+        return None
+
+
+class Client(Talker):
+    """Asks and reacts in turn, until told to stop or the service is gone.
+
+    Parameters
+    ----------
+    service, texts, stop
+        As of :class:`Talker`.
+    number : int
+        Of the client: its user.
+    """
+
+    def __init__(self, service: Service, number: int, texts: list[str], stop: threading.Event) -> None:
+        super().__init__(service, texts, stop)
+        self._number = number
         self.acknowledged: list[int] = []
         self.counts: Counter[str] = Counter()
-        self.wrong: list[str] = []
         self.waits: list[float] = []
 
     def run(self) -> None:
@@ -131,52 +152,47 @@ class Client(threading.Thread):
                 if self._ended.is_set():
                     return
                 begin = time.perf_counter()
-                answer = self._called("ask", path, {"text": text}, connection)
+                answer = self._counted("ask", path, {"text": text}, connection)
                 self.waits.append(time.perf_counter() - begin)
                 items = [item["id"] for item in answer["items"]] if answer else []
                 if items and not self._ended.is_set():
                     reaction = {"item": rng.choice(items), "event": rng.choice(["click", "like", "dislike", "seen"])}
-                    stored = self._called("feedback", path, reaction, connection)
+                    stored = self._counted("feedback", path, reaction, connection)
                     if stored:
                         self.acknowledged.append(stored["event"])
         except (OSError, http.client.HTTPException, ValueError):
             if not self._ended.is_set():
                 self.wrong.append("the service is gone")
 
-    def _called(self, what: str, path: str, body: Any, connection: Any) -> Any:
-        status, content = self._service.call("POST", f"{path}/{what}", body, connection)
-        if status >= 300:
-            self.wrong.append(f"{what}: {status} {content}")
-            return None
-        if not self._ended.is_set():
+    def _counted(self, what: str, path: str, body: Any, connection: Any) -> Any:
+        content = self._called("POST", f"{path}/{what}", body, connection)
+        if content is not None and not self._ended.is_set():
             self.counts[what] += 1
         return content
 
 
-class Passing(threading.Thread):
+class Passing(Talker):
     """Reacts a few times and is forgotten, over and over, until told to stop or the service is gone.
 
     Parameters
     ----------
     service, texts, stop
-        As of :class:`Client`.
+        As of :class:`Talker`.
     """
 
     def __init__(self, service: Service, texts: list[str], stop: threading.Event) -> None:
-        super().__init__(daemon=True)
-        self._service, self._texts, self._ended = service, texts, stop
+        super().__init__(service, texts, stop)
         self.forgotten = 0
-        self.wrong: list[str] = []
 
     def run(self) -> None:
         """Come and go."""
         try:
             while not self._ended.is_set():
-                path = f"/api/sessions/{self._done('POST', '/api/sessions', {'user': 'passing'})['session']}"
+                path = f"/api/sessions/{self._called('POST', '/api/sessions', {'user': 'passing by'})['session']}"
                 for text in self._texts[self.forgotten % 10 :: 10]:
-                    answer = self._done("POST", f"{path}/ask", {"text": text})
-                    self._done("POST", f"{path}/feedback", {"item": answer["items"][0]["id"], "event": "like"})
-                erased = self._done("DELETE", "/api/users/passing")
+                    answer = self._called("POST", f"{path}/ask", {"text": text})
+                    self._called("POST", f"{path}/feedback", {"item": answer["items"][0]["id"], "event": "like"})
+                erased = self._called("DELETE", "/api/users/passing%20by")
                 if erased["traces"] or not erased["events"]:
                     self.wrong.append(f"forgotten with {erased['events']} events, traces {erased['traces']}")
                 self.forgotten += 1
@@ -185,12 +201,6 @@ class Passing(threading.Thread):
         except (KeyError, IndexError, TypeError, ValueError) as error:
             if not self._ended.is_set():
                 self.wrong.append(f"{type(error).__name__}: {error}")
-
-    def _done(self, method: str, path: str, body: Any = None) -> Any:
-        status, content = self._service.call(method, path, body)
-        if status >= 300 and not self._ended.is_set():
-            self.wrong.append(f"{method} {path}: {status} {content}")
-        return content
 
 
 def talk(service: Service, n: int, texts: list[str], seconds: float) -> tuple[list[Client], float]:

@@ -62,8 +62,8 @@ class Heard:
         That is spoken of.
     latest : int or None
         The item that was spoken of last, this text included.
-    sought : str
-        A title that was named and that no item, or more than one, has.
+    words : str
+        What was said now and is read; empty for what only speaks of the list.
     """
 
     request: Request
@@ -73,7 +73,7 @@ class Heard:
     kind: str = ""
     item: int | None = None
     latest: int | None = None
-    sought: str = ""
+    words: str = ""
 
 
 class Listener:
@@ -131,16 +131,14 @@ class Listener:
             self._follow(heard, said or "", spoken, talk, say)
         elif not of_before:
             heard.request, heard.latest = talk.request.begun(words or "", said or ""), None
-        if heard.kind == RESET:
-            heard.latest = None
         if years is not None and (spoken is None or (spoken.kind in _WITH_YEARS and not spoken.missing)):
             # Where the words that are kept do not hold the years, they are said once more.
             held = bool(words) and (spoken is None or spoken.kind == "goes_on")
             heard.request.bound((years.first, years.last), "" if held else years.said)
         if heard.new or (words and spoken is None and not of_before):
             heard.request.untaught |= spoke is not None and spoke not in self._taught
-        if words and (spoken is None or spoken.kind == "goes_on"):
-            heard.sought = title_sought(words)
+        if spoken is None or spoken.kind == "goes_on":
+            heard.words = words or ""
         return heard
 
     def _follow(self, heard: Heard, said: str, spoken: FollowUp, talk: Talk, say: Phrases) -> None:
@@ -150,7 +148,7 @@ class Listener:
             kind = "no_list" if not talk.shown else "which" if spoken.vague else "missing"
             heard.note = say.note(kind, said=said, n=len(talk.shown))
         elif spoken.kind == RESET:
-            heard.request, heard.note = Request(), say.note("reset")
+            heard.request, heard.latest, heard.note = Request(), None, say.note("reset")
         elif spoken.kind == "more":
             request.passed += talk.shown
         elif spoken.kind == "goes_on":
@@ -189,8 +187,11 @@ class Listener:
         else:
             heard.note = say.note(kind, title=title)
 
-    def of_no_item(self, title: str, say: Phrases) -> str:
-        """What is said of a title that was named in vain; empty where it does not look like one."""
+    def of_no_item(self, words: str, say: Phrases) -> str:
+        """What is said of a title that was named in vain; empty where there is none, or it does not look like one."""
+        title = title_sought(words)
+        if not title:
+            return ""
         n = len(self._catalogue.titled(bare_title(title)))
         if n:
             return say.note("titles", title=title, n=n)

@@ -23,7 +23,7 @@ from recbole_instructrec.live.reasons import Explainer
 from recbole_instructrec.live.rules import Rules
 from recbole_instructrec.live.session import Answer, Asked, Session
 from recbole_instructrec.live.store import FeedbackStore
-from recbole_instructrec.live.traces import is_telling, traces_in
+from recbole_instructrec.live.traces import traces_in
 from recbole_instructrec.live.users import Users, UserState
 from recbole_instructrec.live.versions import Versions
 from recbole_instructrec.model.threads import in_threads
@@ -228,8 +228,7 @@ class Recommender:
         left = self.store.events()
         others = "\n".join({text for event in left for text in (event.user, event.session, event.instruction)})
         said = {name, *(event.instruction for event in own)}
-        signs = [text for text in said if is_telling(text) and text not in others]
-        traces = traces_in([self.store.file, *self._beside(), *self.versions.files()], signs, others)
+        traces = traces_in([self.store.file, *self._beside(), *self.versions.files()], said, others)
         if again := sum(event.user == name for event in left):
             traces.append(f"{self.store.file}: {again} events")
         return Forgotten(len(own), [one["id"] for one in learned], traces, self.users.in_dataset(name))

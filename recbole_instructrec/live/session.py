@@ -322,8 +322,7 @@ class Session:
         ]
         say = phrases(asked.language)
         few = say.note("few", n=len(items)) if len(items) < asked.want.k else ""
-        sought = asked.meant.sought if not understood else ""
-        unknown = self._recommender.listener.of_no_item(sought, say) if sought else ""
+        unknown = "" if understood else self._recommender.listener.of_no_item(asked.meant.words, say)
         note = say.notes(asked.note, unknown, few, say.note("cut") if ranked.understood.cut else "")
         degree, without = ranked.understood.degree, ranked.settled.without
         steps = [text for _, text in request.steps]
@@ -397,7 +396,7 @@ class Session:
         value = check_rating(event, rating, self._recommender.rating_scale)
         self._forget()
         token = self._recommender.catalogue.tokens[self._recommender.catalogue.item(item)]
-        if event == UNDO and token not in self._recommender.users.reacted_to(self.user):
+        if event == UNDO and token not in self._recommender.users.ever_reacted_to(self.user):
             raise LiveError(f"undo: {self.user:.60} has not reacted to the item {token!r:.80}.")
         shown = tuple(self._recommender.catalogue.tokens[one] for one in self.shown)
         return Event(

@@ -10,27 +10,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 # A name of fewer bytes may stand anywhere by chance; a long text may be split where a page of the file ends.
 _TELLING, _PIECE = 8, 48
 
 
-def is_telling(text: str) -> bool:
-    """Whether a text is long enough not to stand in a file by chance."""
-    return len(text.encode("utf-8", "surrogatepass")) >= _TELLING
-
-
-def traces_in(files: Iterable[Path], texts: Sequence[str], of_others: str = "") -> list[str]:
+def traces_in(files: Iterable[Path], texts: Iterable[str], of_others: str = "") -> list[str]:
     """Look for texts in the bytes of files.
 
     Parameters
     ----------
     files : iterable of Path
         Those that are not there are passed over.
-    texts : sequence of str
-        A part of one is enough.
+    texts : iterable of str
+        A part of one is enough; what is short enough to stand in a file by chance is not looked for.
     of_others : str
         What may stand there, so that parts which occur in it tell nothing.
 

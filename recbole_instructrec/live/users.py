@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,8 +99,7 @@ class Users:
                 new = self._store.events(user, reactions_only=True)
                 state = self._from_dataset(user)
             last = new[-1].id if new else last
-            for event in standing(new):
-                self._add(state, event)
+            self._replay(state, new)
             self._states[user] = (times, last, state)
             if len(self._states) > _KEPT:
                 self._states.popitem(last=False)
@@ -109,19 +109,15 @@ class Users:
         """Reactions of a user that were not taken back, in their order."""
         return standing(self._store.events(user, reactions_only=True))
 
-    def reacted_to(self, user: str) -> set[str]:
+    def ever_reacted_to(self, user: str) -> set[str]:
         """Items (ids) that a user reacted to, also where that was taken back."""
         return {event.item for event in self._store.events(user, reactions_only=True) if event.item}
 
     def after(self, user: str, state: UserState, event: Event) -> UserState:
         """A user's state as it will be when a reaction is stored."""
         if event.kind == UNDO:
-            later, new = self._from_dataset(user), standing([*self._store.events(user, reactions_only=True), event])
-        else:
-            later, new = state.copy(), [event]
-        for one in new:
-            self._add(later, one)
-        return later
+            return self._replay(self._from_dataset(user), [*self._store.events(user, reactions_only=True), event])
+        return self._replay(state.copy(), [event])
 
     def before_feedback(self, user: str) -> UserState:
         """What the data set alone knows of a user; the caller's to change."""
@@ -144,6 +140,12 @@ class Users:
         items = [item for item in self._item[start : start + n].tolist() if item]
         time = None if self._time is None else float(self._time[start + n - 1])
         return UserState(items, [], time, code)
+
+    def _replay(self, state: UserState, events: Sequence[Event]) -> UserState:
+        """A state, changed by what stands of some reactions."""
+        for event in standing(events):
+            self._add(state, event)
+        return state
 
     def _add(self, state: UserState, event: Event) -> None:
         item = self._catalogue.index.get(event.item or "")

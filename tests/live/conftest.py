@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recbole_instructrec.live import Recommender, Session
@@ -37,3 +38,11 @@ def of_neighbours(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> R
 @pytest.fixture
 def session(recommender: Recommender) -> Session:
     return recommender.session("u1")
+
+
+@pytest.fixture
+def dated(recommender: Recommender) -> Recommender:
+    """Items of the years 1971 to 1995, the last one of none."""
+    recommender.catalogue.years = np.arange(1970, 1996)
+    recommender.catalogue.years[[0, 25]] = 0
+    return recommender

@@ -55,3 +55,8 @@ def check_list(answer: Answer, expected: list[tuple[str, float]], tolerance: flo
 
 def asked_for(answer: Answer) -> dict[str, str]:
     return {one["attribute"]: one["sign"] for one in answer.understood}
+
+
+def years(recommender: Recommender, answer: Answer) -> list[int]:
+    """Of the items of a list, the best first; 0 where none is known."""
+    return [int(recommender.catalogue.years[recommender.catalogue.index[item.id]]) for item in answer]

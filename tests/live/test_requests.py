@@ -10,7 +10,7 @@ import pytest
 
 from recbole_instructrec.live import Answer, LiveError, Recommender, Session, StoreError
 from recbole_instructrec.live.events import Event
-from tests.live.support import ATTRIBUTES, asked_for, check_list, ids
+from tests.live.support import ATTRIBUTES, asked_for, check_list, ids, years
 from tests.support import (
     GENRES,
 )
@@ -239,19 +239,11 @@ def test_the_steps_of_a_request_ask_for_the_same_in_a_new_conversation(recommend
     assert "more like a comedy" in session.ask("more like the first one", 5).steps, "a wish is no direction"
 
 
-@pytest.fixture
-def dated(recommender: Recommender) -> Recommender:
-    """Items of the years 1971 to 1995, the last one of none."""
-    recommender.catalogue.years = np.arange(1970, 1996)
-    recommender.catalogue.years[[0, 25]] = 0
-    return recommender
-
-
 def test_older_and_newer_ones(dated: Recommender):
-    session, years = dated.session("a newcomer"), dated.catalogue.years
+    session = dated.session("a newcomer")
 
     def of(answer: Answer) -> list[int]:
-        return [int(years[dated.catalogue.index[item.id]]) for item in answer]
+        return years(dated, answer)
 
     plain = of(session.ask("a comedy", 7))
     middle = int(np.median([year for year in plain if year]))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_instructrec.live import Answer, Recommender, Session
+from recbole_instructrec.live import Recommender, Session
 from recbole_instructrec.live.followups.years import FIRST, LAST, years_in
-from tests.live.support import asked_for, ids
+from tests.live.support import asked_for, ids, years
 
 BOUNDS = {
     (FIRST, 1979): [
@@ -241,37 +240,27 @@ def test_long_texts_are_looked_through_in_no_time():
     assert time.process_time() - begin < 0.5
 
 
-@pytest.fixture
-def dated(recommender: Recommender) -> Recommender:
-    """Items of the years 1971 to 1995, the last one of none."""
-    recommender.catalogue.years = np.arange(1970, 1996)
-    recommender.catalogue.years[[0, 25]] = 0
-    return recommender
-
-
-def of(recommender: Recommender, answer: Answer) -> set[int]:
-    return {int(recommender.catalogue.years[recommender.catalogue.index[item.id]]) for item in answer}
-
-
 def test_a_list_keeps_within_the_years_that_are_asked_for(dated: Recommender):
     session = dated.session("a newcomer")
     answer = session.ask("a comedy from before 1980", 25)
-    assert of(dated, answer) == set(range(1971, 1980)) and answer.note.startswith("From 1979 or before.")
+    assert set(years(dated, answer)) == set(range(1971, 1980)) and answer.note.startswith("From 1979 or before.")
     assert answer.heard == "a comedy" and asked_for(answer) == {"Comedy": "want"}
-    assert of(dated, session.ask("between 1985 and 1988", 25)) == set(range(1985, 1989)), "the last word counts"
+    assert set(years(dated, session.ask("between 1985 and 1988", 25))) == set(range(1985, 1989)), "the last word counts"
     answer = session.ask("but no horror", 4)
     assert answer.note == "From 1985 to 1988." and asked_for(answer) == {"Comedy": "want", "Horror": "avoid"}
     free = session.ask("any year", 25, hide_seen=False)
-    assert free.note.startswith("Of any year.") and 1994 in of(dated, free)
-    assert of(dated, session.ask("films from 1974", 25)) == {1974}
+    assert free.note.startswith("Of any year.") and 1994 in years(dated, free)
+    assert set(years(dated, session.ask("films from 1974", 25))) == {1974}
     assert session.heard == "", "films are all there is"
     answer = session.ask("but only comedies", 25)
-    assert of(dated, answer) == {1974} and asked_for(answer) == {"Comedy": "want"}, (
+    assert set(years(dated, answer)) == {1974} and asked_for(answer) == {"Comedy": "want"}, (
         "it goes on, though nothing was heard"
     )
-    assert 1994 in of(dated, session.ask("a comedy", 25, hide_seen=False)), "a new request"
+    assert 1994 in years(dated, session.ask("a comedy", 25, hide_seen=False)), "a new request"
     answer = session.ask("1980年以前的", 25)
-    assert answer.note.startswith("1979年及以前的。") and max(of(dated, answer)) == 1979 and answer.heard == "a comedy"
+    assert (
+        answer.note.startswith("1979年及以前的。") and max(years(dated, answer)) == 1979 and answer.heard == "a comedy"
+    )
 
 
 def test_where_no_years_are_known_the_words_are_read(session: Session):
@@ -289,7 +278,7 @@ def test_years_are_among_the_steps_and_bound_the_next_page(dated: Recommender):
         told = again.ask(step, 4)
     assert ids(told) == ids(answer) and told.note == answer.note
     page = session.ask("more", 4)
-    assert not set(ids(page)) & set(ids(answer)) and max(of(dated, page)) < 1990
+    assert not set(ids(page)) & set(ids(answer)) and max(years(dated, page)) < 1990
 
 
 @pytest.mark.parametrize(
@@ -324,7 +313,7 @@ def test_years_of_one_item_do_not_bound_the_list(dated: Recommender, text: str):
     session = dated.session("a newcomer")
     session.ask("a comedy", 3)
     answer = session.ask(text, 25, hide_seen=False)
-    assert "From 19" not in answer.note and 1994 in of(dated, answer)
+    assert "From 19" not in answer.note and 1994 in years(dated, answer)
 
 
 def test_bounds_that_no_item_is_within_leave_an_empty_list_and_say_so(dated: Recommender):

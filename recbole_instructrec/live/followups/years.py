@@ -149,6 +149,8 @@ class _Expressions:
         _UnclearError
             Where that cannot be told.
         """
+        if not self._date.search(text):  # most requests
+            return None
         bounds: list[_Bounds] = []
         rest, tie = text, ""
         for kind, expression in self._kinds:
