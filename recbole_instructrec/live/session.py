@@ -74,6 +74,8 @@ class Answer:
         Of the model.
     language : str
         Of reasons and note.
+    reaction : dict or None
+        That was told in words and is stored: ``item`` (its id), ``title`` and ``event``.
     """
 
     items: list[Item]
@@ -86,6 +88,7 @@ class Answer:
     event: int = 0
     version: int = 0
     language: str = DEFAULT
+    reaction: dict[str, str] | None = None
 
     def __iter__(self) -> Any:
         return iter(self.items)
@@ -309,8 +312,11 @@ class Session:
         self._version = version
         if asked.meant.kind == RESET:
             self._skipped = []
-        if asked.reaction is not None:
+        reaction = None
+        if asked.reaction is not None and asked.meant.item is not None:
             self._put_aside(asked.reaction)
+            item = asked.meant.item
+            reaction = {"item": catalogue.tokens[item], "title": catalogue.titles[item], "event": asked.reaction.kind}
         words = self._recommender.explainer.words
         understood = [
             {
@@ -326,7 +332,9 @@ class Session:
         note = say.notes(asked.note, unknown, few, say.note("cut") if ranked.understood.cut else "")
         degree, without = ranked.understood.degree, ranked.settled.without
         steps = [text for _, text in request.steps]
-        return Answer(items, understood, degree, asked.heard, without, note, steps, event, version, asked.language)
+        return Answer(
+            items, understood, degree, asked.heard, without, note, steps, event, version, asked.language, reaction
+        )
 
     def asking(self, asked: Asked, ranked: Ranked, version: int) -> Event:
         """What the store keeps of a request."""

@@ -501,6 +501,36 @@ def test_reactions_are_taken_back(page, someone):
     assert page.focused.get_attribute("data-control") == "title", "the keyboard is where the button was"
 
 
+def test_reactions_in_words_are_those_of_the_buttons(page, someone):
+    page.open(user=someone)
+    page.ask("a comedy")
+    first, second, *_ = page.items
+    page.ask("I love the second one")
+    page.wait(lambda: page.text("#history-count") == "1" and page.idle)
+    card = f'#list [data-item="{second}"]'
+    assert page.one(f"{card} .act.like").get_attribute("aria-pressed") == "true"
+    assert page.text(f"{card} .noted").startswith("Noted: you like it.")
+    page.ask("undo")
+    page.wait(lambda: page.text("#history-count") == "0" and page.idle)
+    assert page.one(f"{card} .act.like").get_attribute("aria-pressed") == "false"
+    assert not page.one(f"{card} .noted").is_displayed()
+    page.ask("I don't like the first one")
+    assert first not in page.items
+    assert page.text("#list .receipt").startswith("You do not like ")
+    page.press("#list .receipt .undo")
+    page.wait(lambda: len(page.events(someone, "undo")) == 2 and page.idle)
+    assert first in page.items and not page.all("#list .receipt")
+    page.press(f'#list [data-item="{first}"] .act.dislike')
+    page.wait(lambda: len(page.events(someone, "dislike")) == 2 and page.idle)
+    page.ask("undo")  # in words, what a button did
+    page.ask("a comedy")
+    assert page.one(f'#list [data-item="{first}"] .act.dislike').get_attribute("aria-pressed") == "false"
+    assert [event.kind for event in page.events(someone, "like", "dislike", "undo")] == [
+        *("like", "undo"),
+        *("dislike", "undo") * 2,
+    ]
+
+
 def test_a_reaction_leaves_the_page_of_the_list(page):
     page.open()
     page.ask("a comedy")

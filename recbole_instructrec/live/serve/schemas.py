@@ -97,6 +97,14 @@ class Understood(BaseModel):
     words: list[tuple[str, float]]
 
 
+class Told(BaseModel):
+    """A reaction that was told in words, and is stored."""
+
+    item: str
+    title: str
+    event: str
+
+
 class Answered(BaseModel):
     """A list with its reasons."""
 
@@ -110,6 +118,7 @@ class Answered(BaseModel):
     event: int
     version: int
     language: str = Field(description="Of reasons and note.")
+    reaction: Told | None = None
 
 
 class Stored(BaseModel):

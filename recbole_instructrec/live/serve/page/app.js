@@ -423,12 +423,14 @@ function ask(kind, request) {
     setAsking(true);
     try {
       const { text, said = text, fresh } = request();
+      const old = state.answer?.items ?? [];
       const answer = await send({ text, fresh });
       addLog("said", { text: said });
       if (answer.note) addLog("note", { text: answer.note });
       if (kind === "over") Object.assign(state, { hide: null, hideTold: null });
       Object.assign(state, { before: null, receipt: null, note: answer.note });
       state.open.clear();
+      if (answer.reaction) reactedInWords(answer.reaction, old);
       take(answer, new Set(answer.without), kind === "more");
       const [first] = answer.items;
       setStatus(() => {
@@ -552,15 +554,36 @@ let reactionsWaiting = 0;
 
 const DID = { like: "Like", dislike: "Dislike", seen: "Seen", rating: "Rating" };
 
+/** What stands of an item's reactions after one more; undo takes back all. */
+function afterReaction(old, event, rating) {
+  const { pending, ...made } = old ?? {};
+  if (event === "undo") return {};
+  if (event === "rating") made.rating = rating;
+  else if (event === "seen") made.seen = true;
+  else made.liking = event;
+  return { ...made, last: event };
+}
+
+async function refreshHistory() {
+  takeHistory(await inSession(() => call(ofSession("history"))));
+  renderWho();
+}
+
+/** The service understood a reaction in what was said: it stands on the card, too, or where the card was. */
+function reactedInWords({ item, title, event }, old) {
+  state.reactions.set(item, afterReaction(state.reactions.get(item), event));
+  const place = old.findIndex((one) => one.id === item);
+  if (place >= 0 && event !== "undo") {
+    state.receipt = { ...old[place], place, key: `did${DID[event]}`, values: () => ({ title }) };
+  }
+  enqueue(refreshHistory); // apart: what is stored must not be said again where this fails
+}
+
 /** React to an item: like, dislike, seen, rating; undo takes back all of these. */
 function react(item, event, rating) {
   const { pending, ...old } = state.reactions.get(item.id) ?? {};
   if (event === "undo" && pending) return;
-  let made = { ...old, last: event };
-  if (event === "undo") made = {};
-  else if (event === "rating") made.rating = rating;
-  else if (event === "seen") made.seen = true;
-  else made.liking = event;
+  const made = afterReaction(old, event, rating);
   if (event !== "undo" && made.liking === old.liking && made.rating === old.rating && made.seen === old.seen) {
     setStatus(() => t("already"));
     return;
@@ -596,8 +619,7 @@ function react(item, event, rating) {
       state.receipt = place < 0 || event === "undo" ? null : { ...item, place, key, values };
       await againTelling(() => t(key, values()));
     }
-    takeHistory(await inSession(() => call(ofSession("history"))));
-    renderWho();
+    await refreshHistory();
   });
 }
 
