@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,8 @@ _FEW_ENOUGH_TO_COMPARE = 20_000
 
 # Of a title that is looked for, and of its words.
 _LONGEST_NAMED, _BEGINNING = 60, 3
+
+_TWO_NAMES = re.compile(r"([^()]+) \((?:a\.?k\.?a\.? )?([^()]+)\)")
 
 
 class Catalogue:
@@ -46,7 +49,7 @@ class Catalogue:
         self.tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
         self.index = {token: item for item, token in enumerate(self.tokens) if item}
         names = zip(dataset.item_names, self.tokens, strict=True)
-        self.titles = [_article_first(name) or token for name, token in names]
+        self.titles = [_as_spoken(name) or token for name, token in names]
         self.attribute_names: list[str] = list(dataset.attributes.names)
         self._attributes = dataset.attributes.matrix.tocsr().sorted_indices()
         self.years: np.ndarray = dataset.attributes.years
@@ -113,9 +116,13 @@ class Catalogue:
     @cached_property
     def _by_title(self) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}
+        parts: dict[str, list[int]] = {}  # of "The Big Blue (Le Grand bleu)"
         for item, title in enumerate(self.titles[1:], 1):
             found.setdefault(bare_title(title), []).append(item)
-        return found
+            if two := _TWO_NAMES.fullmatch(title):
+                for part in {bare_title(name) for name in two.groups() if name[0].isalpha()}:
+                    parts.setdefault(part, []).append(item)
+        return {**parts, **found}
 
     def near_title(self, title: str, cutoff: float = 0.6) -> str:
         """The title that is most like one that no item has, of those with a word that begins alike; empty for none."""
@@ -142,7 +149,15 @@ class Catalogue:
         return len(self.index)
 
 
+def _as_spoken(title: str) -> str:
+    """From "Matrix, The" and "Big Blue, The (Grand bleu, Le)", as lists of titles are sorted, to what people say."""
+    two = _TWO_NAMES.fullmatch(title)
+    if two is None:
+        return _article_first(title)
+    first, second = two.span(1), two.span(2)
+    return f"{_article_first(title[: first[1]])}{title[first[1] : second[0]]}{_article_first(two[2])})"
+
+
 def _article_first(title: str) -> str:
-    """From "Matrix, The", as lists of titles are sorted, to "The Matrix"."""
     head, comma, article = title.rpartition(", ")
     return f"{article} {head}" if comma and article.lower() in ARTICLES else title

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from recbole_instructrec.live.catalogue import Catalogue
 from recbole_instructrec.live.events import UNDO
 from recbole_instructrec.live.followups import OF_A_LIST_THERE_IS, RESET, FollowUp, follow_up, title_sought
-from recbole_instructrec.live.followups.patterns import bare_title
+from recbole_instructrec.live.followups.patterns import bare, bare_title
 from recbole_instructrec.live.followups.years import Years, years_in
-from recbole_instructrec.live.phrases import Phrases, language_of, phrases
+from recbole_instructrec.live.phrases import Phrases, language_of, languages, phrases
 from recbole_instructrec.live.request import Request
+
+_QUOTES = "\"'“”《》"
 
 # What can be said of a list together with years: "more like the second one, from before 1980".
 _WITH_YEARS = ("goes_on", "more_like", "less_like", "more", "unseen", RESET)
@@ -138,7 +140,7 @@ class Listener:
         if heard.new or (words and spoken is None and not of_before):
             heard.request.untaught |= spoke is not None and spoke not in self._taught
         if spoken is None or spoken.kind == "goes_on":
-            heard.words = words or ""
+            heard.words = heard.new or words or ""
         return heard
 
     def _follow(self, heard: Heard, said: str, spoken: FollowUp, talk: Talk, say: Phrases) -> None:
@@ -187,16 +189,40 @@ class Listener:
         else:
             heard.note = say.note(kind, title=title)
 
-    def of_no_item(self, words: str, say: Phrases) -> str:
-        """What is said of a title that was named in vain; empty where there is none, or it does not look like one."""
+    def of_no_item(self, words: str, say: Phrases, heard: Sequence[str] = ()) -> str:
+        """What is said of a title that was named in vain.
+
+        Parameters
+        ----------
+        words : str
+            What was said.
+        say : Phrases
+            To answer with.
+        heard : sequence of str
+            Attributes that were heard in it, which count: what is heard in "Hitchcock" is more often right than wrong.
+
+        Returns
+        -------
+        str
+            Empty where no title was named, or what stands for one does not look like one.
+        """
         title = title_sought(words)
-        if not title:
+        if not title or _named(heard, title):
             return ""
         n = len(self._catalogue.titled(bare_title(title)))
         if n:
             return say.note("titles", title=title, n=n)
-        written = title[:1].isupper() or title[:1] in "\"'“《"
+        written = title[:1].isupper() or title[:1] in _QUOTES
+        title = title.strip(_QUOTES)
         near = self._catalogue.near_title(title, 0.6 if written else 0.8)
-        if near:
-            return say.note("no_title_but", title=title, near=near)
-        return say.note("no_title", title=title) if written else ""
+        if not near and not written:
+            return ""
+        told = say.note("no_title_but", title=title, near=near) if near else say.note("no_title", title=title)
+        named = say.chat("comma").join(map(say.attribute, heard))
+        return say.notes(told, say.note("name_alone", heard=named) if named else "")
+
+
+def _named(attributes: Sequence[str], text: str) -> bool:
+    """Whether one of some attributes is called by its name in a text, in any language."""
+    said = bare(text)
+    return any(bare(phrases(language).attribute(name)) in said for name in attributes for language in languages())

@@ -151,6 +151,13 @@ class Request:
         within = torch.from_numpy((years >= self.years[0]) & (years <= self.years[1]))
         return within if by_rules is None else within & by_rules
 
+    def beyond(self, say: Phrases, years: np.ndarray) -> str:
+        """A note where no item at all is of the years that are asked for; empty where some are."""
+        known = years[years > 0]
+        if self.years is None or not len(known) or ((known >= self.years[0]) & (known <= self.years[1])).any():
+            return ""
+        return say.note("beyond", first=known.min(), last=known.max())
+
     def notes(self, say: Phrases, titles: list[str]) -> list[str]:
         """What is to be known of every list that answers this, as long as it is so."""
         found = [say.note("more_like", title=titles[item]) for item in self.toward]

@@ -327,8 +327,11 @@ class Session:
             for one in ranked.understood.asked
         ]
         say = phrases(asked.language)
-        few = say.note("few", n=len(items)) if len(items) < asked.want.k else ""
-        unknown = "" if understood else self._recommender.listener.of_no_item(asked.meant.words, say)
+        few = ""
+        if len(items) < asked.want.k:
+            few = request.beyond(say, catalogue.years) or say.note("few", n=len(items))
+        new = [one.attribute for one in ranked.understood.asked if one.attribute not in asked.want.settled]
+        unknown = self._recommender.listener.of_no_item(asked.meant.words, say, new)
         note = say.notes(asked.note, unknown, few, say.note("cut") if ranked.understood.cut else "")
         degree, without = ranked.understood.degree, ranked.settled.without
         steps = [text for _, text in request.steps]
@@ -405,7 +408,8 @@ class Session:
         self._forget()
         token = self._recommender.catalogue.tokens[self._recommender.catalogue.item(item)]
         if event == UNDO and token not in self._recommender.users.ever_reacted_to(self.user):
-            raise LiveError(f"undo: {self.user:.60} has not reacted to the item {token!r:.80}.")
+            title = self._recommender.catalogue.titles[self._recommender.catalogue.index[token]]
+            raise LiveError(f"undo: {self.user:.60} has not reacted to {title:.80} (item {token:.80}).")
         shown = tuple(self._recommender.catalogue.tokens[one] for one in self.shown)
         return Event(
             self.user,

@@ -166,8 +166,11 @@ class Chat:
         self._say("; ".join(told) or self._phrases.chat("no_rules"))
 
     def _no_rules(self) -> None:
+        held = bool(self._must or self._must_not)
         self._must, self._must_not = {}, {}
         self._tell("rules_off")
+        if held and self._answer is not None:
+            self._again()
 
     def _say(self, text: str) -> None:
         _say(text, self._out, self._width)

@@ -79,7 +79,7 @@ def test_a_guest_has_no_history_and_a_new_user_is_not_known(client: TestClient):
         ("feedback", {"item": "i1", "event": "rating"}, 422, "1 to 5"),
         ("feedback", {"item": "i1", "event": "click", "rating": 3}, 422, "rating"),
         ("feedback", {"item": 1, "event": "click"}, 422, "item"),
-        ("feedback", {"item": "i1", "event": "undo"}, 422, "undo: u1 has not reacted to the item 'i1'"),
+        ("feedback", {"item": "i1", "event": "undo"}, 422, "undo: u1 has not reacted to Film number 1 (item i1)"),
         ("feedback", [], 422, "body"),
     ],
 )

@@ -6,12 +6,16 @@ import configparser
 import time
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 import recbole_instructrec
+from recbole_instructrec.live.catalogue import Catalogue
 from recbole_instructrec.live.followups import FollowUp, bare_title, follow_up, languages, title_sought
 
 SHOWN = [11, 12, 13, 14]
@@ -280,6 +284,42 @@ def test_who_is_polite_only_is_no_follow_up_and_no_crash():
 @pytest.mark.parametrize("text", ["Matrix, The", "The Matrix", "MATRIX", "  the   matrix!", "Thé Mátrix"])
 def test_titles_are_the_same_however_they_are_written(text: str):
     assert bare_title(text) == "matrix"
+
+
+@pytest.mark.parametrize(
+    ("listed", "shown", "names"),
+    [
+        ("Matrix, The", "The Matrix", ["The Matrix"]),
+        ("Big Blue, The (Grand bleu, Le)", "The Big Blue (Le Grand bleu)", ["the big blue", "Le grand bleu"]),
+        (
+            "Professional, The (a.k.a. Leon: The Professional)",
+            "The Professional (a.k.a. Leon: The Professional)",
+            ["Professional", "leon the professional"],
+        ),
+        ("Towel, Pink (6-Pack)", "Towel, Pink (6-Pack)", ["towel pink", "Towel, Pink (6-Pack)"]),
+        ("(500) Days", "(500) Days", ["500 days"]),
+        ("Odd (one", "Odd (one", ["odd one"]),
+    ],
+)
+def test_titles_are_shown_and_found_as_they_are_spoken(listed: str, shown: str, names: list[str]):
+    attributes = SimpleNamespace(names=[], matrix=sparse.csr_matrix((3, 1)), years=np.zeros(3, dtype=int))
+    tokens = {"item": np.array(["[PAD]", "a", "b"])}
+    catalogue = Catalogue(
+        SimpleNamespace(field2id_token=tokens, iid_field="item", item_names=["", listed, ""], attributes=attributes)
+    )
+    assert catalogue.titles[1:] == [shown, "b"]
+    assert all(catalogue.titled(bare_title(name)) == [1] for name in names)
+    assert not catalogue.titled(bare_title("6-pack")) and not catalogue.titled("500")
+
+
+def test_a_title_goes_before_a_part_of_another():
+    attributes = SimpleNamespace(names=[], matrix=sparse.csr_matrix((4, 1)), years=np.zeros(4, dtype=int))
+    names = ["", "Sabrina (Sabrina Fair)", "Sabrina", "Other (Sabrina Fair)"]
+    tokens = {"item": np.array(["[PAD]", "a", "b", "c"])}
+    catalogue = Catalogue(
+        SimpleNamespace(field2id_token=tokens, iid_field="item", item_names=names, attributes=attributes)
+    )
+    assert catalogue.titled("sabrina") == [2] and catalogue.titled("sabrina fair") == [1, 3]
 
 
 def test_an_article_alone_is_a_title():

@@ -643,6 +643,7 @@ def test_chinese_by_the_browser_and_by_the_switch(page):
     page.open(language="zh-CN")
     assert page.script("return [document.documentElement.lang, navigator.language]") == ["zh-CN", "zh-CN"]
     assert page.text("#send") == "推荐" and page.text("h1") == "你现在想要什么？"
+    assert page.one("#text").get_attribute("placeholder") == "请用英语说（此模型只听懂英语）"
     page.ask("a comedy, no horror")
     assert page.texts("#chips .name") == ["喜剧", "不要 恐怖片"]
     assert all(text.endswith("。") for text in page.texts("#list .reason")) and "喜剧" in page.text("#list .attributes")

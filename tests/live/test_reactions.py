@@ -218,7 +218,7 @@ def test_this_one_is_what_was_spoken_of_last(session: Session, recommender: Reco
         ("i1", "rating", True, LiveError, r"rating: a number from 1 to 5"),
         ("i1", "click", 4, LiveError, r"rating: a click has none"),
         ("i1", "undo", 4, LiveError, r"rating: a undo has none"),
-        ("i1", "undo", None, LiveError, r"undo: u1 has not reacted to the item 'i1'\."),
+        ("i1", "undo", None, LiveError, r"undo: u1 has not reacted to Film number 1 \(item i1\)\."),
     ],
 )
 def test_feedback_that_cannot_be_is_refused_and_changes_nothing(

@@ -10,6 +10,7 @@ import pytest
 
 from recbole_instructrec.live import Answer, LiveError, Recommender, Session, StoreError
 from recbole_instructrec.live.events import Event
+from recbole_instructrec.live.phrases import phrases
 from tests.live.support import ATTRIBUTES, asked_for, check_list, ids, years
 from tests.support import (
     GENRES,
@@ -302,12 +303,39 @@ def test_what_was_seen_can_be_left_out_in_words(session: Session):
         ("films like film numbr 7", "No item is called “film numbr 7”; there is “Film number 7”."),
         ("films like a sunny afternoon", ""),
         ("like my mother would enjoy", ""),
-        ("类似“佐尔贡”的", "没有叫““佐尔贡”的。"),
+        ("类似“佐尔贡”的", "没有叫“佐尔贡”的。"),
     ],
 )
 def test_a_title_that_no_item_has_is_told(session: Session, text: str, note: str):
     answer = session.ask(text, 3)
     assert not answer.understood and answer.note.replace("这个模型没有学过中文，听到的可能不对。", "") == note
+
+
+@pytest.mark.parametrize(
+    ("text", "heard", "note"),
+    [
+        ("films like Zorgon", ["Horror"], "No item is called “Zorgon”. Heard in the name alone: Horror."),
+        (
+            "films like Film numbr 7",
+            ["War", "Drama"],
+            "No item is called “Film numbr 7”; there is “Film number 7”. Heard in the name alone: War, Drama.",
+        ),
+        ("films like Horror", ["Horror"], ""),
+        ("something like a scary afternoon", ["Horror"], ""),
+        ("something scary", ["Horror"], ""),
+    ],
+)
+def test_what_is_heard_in_a_name_that_no_item_has_is_told(
+    recommender: Recommender, text: str, heard: list[str], note: str
+):
+    assert recommender.listener.of_no_item(text, phrases("en"), heard) == note
+
+
+def test_a_title_that_no_item_has_is_told_where_a_request_goes_on(session: Session):
+    session.ask("a comedy", 3)
+    answer = session.ask("but films like Zorgon", 3)
+    assert [one["attribute"] for one in answer.understood] == ["Comedy"]
+    assert answer.note == "No item is called “Zorgon”."
 
 
 def test_a_title_that_several_items_have_is_told(session: Session, recommender: Recommender):

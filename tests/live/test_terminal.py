@@ -50,6 +50,8 @@ def test_rules_hold_until_they_are_taken_off(recommender: Recommender):
     assert all("War" in line and "Horror" not in line for line in lists[2].splitlines() if ". Film number" in line)
     assert "did you mean War?" in said
     assert "must genre=War; must_not genre=Horror" in said and said.rstrip().endswith("No rules.")
+    off = next(section for section in lists if section.startswith("rules off"))
+    assert "No rules any more." in off and "  1. Film number" in off, "the list is made anew"
 
 
 def test_a_conversation_is_in_the_language_that_is_spoken(recommender: Recommender):

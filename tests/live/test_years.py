@@ -318,4 +318,7 @@ def test_years_of_one_item_do_not_bound_the_list(dated: Recommender, text: str):
 
 def test_bounds_that_no_item_is_within_leave_an_empty_list_and_say_so(dated: Recommender):
     answer = dated.session("a newcomer").ask("a comedy from 1950", 5)
-    assert ids(answer) == [] and answer.note == "From 1950. Items that fit the rules and are not left out: 0."
+    there_are = "There is nothing of these years: items are from 1971 to 1994."
+    assert ids(answer) == [] and answer.note == f"From 1950. {there_are}"
+    answer = dated.session("a newcomer").ask("a comedy from 1971", 5)
+    assert ids(answer) and there_are not in answer.note

@@ -31,6 +31,7 @@ const STRINGS = {
     question: "What do you feel like?",
     placeholder: "In your own words",
     placeholderOn: "Go on, or ask anew",
+    placeholderIn: "In your own words, in {languages}",
     ask: "Ask",
     asking: "Asking…",
     hideSeen: "Hide what I took",
@@ -142,6 +143,7 @@ const STRINGS = {
     question: "你现在想要什么？",
     placeholder: "用自己的话说",
     placeholderOn: "接着说，或另提要求",
+    placeholderIn: "请用{languages}说（此模型只听懂{languages}）",
     ask: "推荐",
     asking: "正在找…",
     hideSeen: "隐藏我选过的",
@@ -737,9 +739,8 @@ function renderHistory() {
   $("history-list").replaceChildren(...(items.length ? items : [make("li", { class: "quiet" }, t("historyNone"))]));
 }
 
-function renderServed() {
-  const about = state.about;
-  if (!about) return;
+/** The languages that the model reads, as they are called in that of the page. */
+function languagesRead() {
   const names = new Intl.DisplayNames(LANGUAGE_TAGS[state.language], { type: "language" });
   const named = (code) => {
     try {
@@ -748,11 +749,17 @@ function renderServed() {
       return code;
     }
   };
+  return state.about.languages.map(named).join(t("comma"));
+}
+
+function renderServed() {
+  const about = state.about;
+  if (!about) return;
   $("served").textContent = t("served", {
     dataset: about.dataset,
     items: number(about.items),
     attributes: number(about.attributes.length),
-    languages: about.languages.map(named).join(t("comma")),
+    languages: languagesRead(),
     version: number(about.version),
   });
 }
@@ -781,7 +788,9 @@ function renderSettings() {
   const value = percent(Number($("variety").value));
   $("variety-value").textContent = value;
   $("variety").setAttribute("aria-valuetext", value);
-  $("text").placeholder = t(state.answer ? "placeholderOn" : "placeholder");
+  const reads = !state.about || state.about.languages.includes(state.language);
+  const placeholder = !reads ? "placeholderIn" : state.answer ? "placeholderOn" : "placeholder";
+  $("text").placeholder = t(placeholder, { languages: reads ? "" : languagesRead() });
 }
 
 function renderAnswer() {
