@@ -6,11 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recbole_instructrec.live.catalogue import Catalogue
-from recbole_instructrec.live.events import UNDO
-from recbole_instructrec.live.followups import OF_A_LIST_THERE_IS, RESET, FollowUp, follow_up, title_sought
+from recbole_instructrec.live.events import REACTIONS, UNDO
+from recbole_instructrec.live.followups import (
+    OF_A_LIST_THERE_IS,
+    OF_ANY_ITEM,
+    RESET,
+    FollowUp,
+    another,
+    follow_up,
+    going_on,
+    tied,
+    title_sought,
+)
 from recbole_instructrec.live.followups.patterns import bare, bare_title
+from recbole_instructrec.live.followups.several import Several, first_of_several
 from recbole_instructrec.live.followups.years import Years, years_in
-from recbole_instructrec.live.phrases import Phrases, language_of, languages, phrases
+from recbole_instructrec.live.phrases import DEFAULT, Phrases, language_of, languages, phrases
 from recbole_instructrec.live.request import Request
 
 _QUOTES = "\"'“”《》"
@@ -59,9 +70,9 @@ class Heard:
     new : str
         Words that were said now and go on with those before; empty for a request of its own.
     kind : str
-        Of the follow-up; empty where it is none.
-    item : int or None
-        That is spoken of.
+        Of the follow-up, of several the last; empty where it is none.
+    reactions : list of tuple of (str, int)
+        That are told: kind and item.
     latest : int or None
         The item that was spoken of last, this text included.
     words : str
@@ -73,7 +84,7 @@ class Heard:
     note: str = ""
     new: str = ""
     kind: str = ""
-    item: int | None = None
+    reactions: list[tuple[str, int]] = field(default_factory=list)
     latest: int | None = None
     words: str = ""
 
@@ -95,7 +106,12 @@ class Listener:
         self._catalogue, self._reads_whole, self._taught = catalogue, reads_whole, taught
 
     def hear(
-        self, said: str | None, talk: Talk, undone: Callable[[], int | None], language: str | None = None
+        self,
+        said: str | None,
+        talk: Talk,
+        undone: Callable[[], int | None],
+        language: str | None = None,
+        after: FollowUp | None = None,
     ) -> Heard:
         """Hear a text.
 
@@ -109,6 +125,8 @@ class Listener:
             Tells the item whose reactions "undo" takes back, None where there is none.
         language : str, optional
             To answer in; by default that of the text, or that was spoken last.
+        after : FollowUp, optional
+            What the same text says of an item before.
 
         Returns
         -------
@@ -117,77 +135,123 @@ class Listener:
         years = years_in(said) if said and self._catalogue.dated else None
         words = said if years is None else years.rest  # that are read
         of_before = said is None or (years is not None and years.goes_on and not words)
-        before, bounded = talk.request.heard, talk.request.years is not None
+        request = talk.request
         spoken = (
-            follow_up(words, before, talk.shown, self._catalogue.titled, talk.latest, bounded)
+            follow_up(words, request.heard, talk.shown, self._catalogue.titled, talk.latest, request.asks)
             if words and not of_before
             else None
         )
+        if after is not None and (spoken is None or spoken.kind == "goes_on"):
+            spoken = another(words or "", after, talk.shown, self._catalogue.titled, talk.latest) or spoken
+        if said and (spoken is None or spoken.kind == "goes_on" or (years and spoken.kind not in _WITH_YEARS)):
+            for text in dict.fromkeys((said, words or "")):
+                several = first_of_several(text, talk.shown, self._catalogue.titled, talk.latest, after)
+                if several is not None:
+                    heard = self._hear_several(several, talk, undone, language)
+                    if years is not None and text == words:  # they stood within what is said of the item
+                        heard.request.bound((years.first, years.last), years.said)
+                    return heard
+        step = said or ""
+        if spoken is None and after is not None and after.kind in OF_ANY_ITEM and words and not of_before:
+            known = language_of(words) or DEFAULT
+            spoken, step = going_on(words, words, request.heard, known), tied(step, known)
         spoke = spoken.language if spoken is not None else language_of(said or "")
-        heard = Heard(talk.request.copy(), language or spoke or talk.language, latest=talk.latest)
+        heard = Heard(request.copy(), language or spoke or talk.language, latest=talk.latest)
         say = phrases(heard.language)
         if spoken is not None:
-            heard.kind, heard.new = spoken.kind, spoken.alone
-            heard.item = undone() if spoken.kind == UNDO else spoken.item
-            heard.latest = talk.latest if heard.item is None else heard.item
-            self._follow(heard, said or "", spoken, talk, say)
+            self._follow(heard, step, spoken, talk, undone, say)
         elif not of_before:
-            heard.request, heard.latest = talk.request.begun(words or "", said or ""), None
+            heard.request, heard.latest = request.begun(words or "", said or ""), None
         if years is not None and (spoken is None or (spoken.kind in _WITH_YEARS and not spoken.missing)):
             # Where the words that are kept do not hold the years, they are said once more.
             held = bool(words) and (spoken is None or spoken.kind == "goes_on")
             heard.request.bound((years.first, years.last), "" if held else years.said)
-        if heard.new or (words and spoken is None and not of_before):
-            heard.request.untaught |= spoke is not None and spoke not in self._taught
         if spoken is None or spoken.kind == "goes_on":
-            heard.words = heard.new or words or ""
+            heard.words = "" if of_before else heard.new or words or ""
+        if heard.words and spoke is not None and spoke not in self._taught:
+            heard.note = say.notes(heard.note, say.note("untaught"))
         return heard
 
-    def _follow(self, heard: Heard, said: str, spoken: FollowUp, talk: Talk, say: Phrases) -> None:
-        """What a follow-up makes of the request before it."""
+    def _hear_several(
+        self, several: Several, talk: Talk, undone: Callable[[], int | None], language: str | None
+    ) -> Heard:
+        """What is said of an item first, and then what else is said."""
+        first = several.first
+        heard = Heard(talk.request.copy(), language or first.language, latest=talk.latest)
+        self._follow(heard, several.said, first, talk, undone, phrases(heard.language))
+        if first.missing:
+            return heard
+        after = Talk(heard.request, talk.shown, heard.latest, talk.reasons, heard.language)
+        then = self.hear(several.rest, after, undone, language, first)
+        then.note = phrases(then.language).notes(heard.note, then.note)
+        then.reactions = [*heard.reactions, *then.reactions]
+        return then
+
+    def _follow(
+        self,
+        heard: Heard,
+        said: str,
+        spoken: FollowUp,
+        talk: Talk,
+        undone: Callable[[], int | None],
+        say: Phrases,
+    ) -> None:
+        """Put into what is heard what a follow-up says."""
+        heard.kind, heard.new = spoken.kind, spoken.alone
+        item = undone() if spoken.kind == UNDO else spoken.item
+        if item is not None:
+            heard.latest = item
+            heard.reactions += [(spoken.kind, item)] if spoken.kind in REACTIONS else []
+        heard.note = self._change(heard, said, spoken, item, talk, say)
+
+    def _change(self, heard: Heard, said: str, spoken: FollowUp, item: int | None, talk: Talk, say: Phrases) -> str:
+        """What a follow-up makes of the request before it; what there is to say of it."""
         request, catalogue = heard.request, self._catalogue
         if spoken.missing:
             kind = "no_list" if not talk.shown else "which" if spoken.vague else "missing"
-            heard.note = say.note(kind, said=said, n=len(talk.shown))
-        elif spoken.kind == RESET:
-            heard.request, heard.latest, heard.note = Request(), None, say.note("reset")
-        elif spoken.kind == "more":
+            return say.note(kind, said=said, n=len(talk.shown))
+        if spoken.kind == RESET:
+            heard.request, heard.latest = Request(), None
+            return say.note("reset")
+        if spoken.kind == "more":
             request.passed += talk.shown
         elif spoken.kind == "goes_on":
-            heard.note = say.note("too_long") if request.go_on(spoken, self._reads_whole) else ""
+            cut = request.go_on(spoken, self._reads_whole)
             request.steps.append((spoken.kind, said))
+            return say.note("too_long") if cut else ""
         elif spoken.kind == "unseen":
-            request.unseen, heard.note = True, say.note("unseen")
+            request.unseen = True
             request.steps.append((spoken.kind, said))
+            return say.note("unseen")
         elif spoken.kind == "any_year":
             request.bound(None, said)
-            heard.note = say.note("any_year")
+            return say.note("any_year")
         elif spoken.kind in OF_A_LIST_THERE_IS:
             found = request.turned(spoken.kind, catalogue.years[list(talk.shown)])
             if found is None:
-                heard.note = say.note("no_years")
-            else:
-                request.bound(found, Years(*found).said)
-        elif heard.item is not None:
-            self._of_item(heard, spoken.kind, heard.item, talk, say)
+                return say.note("no_years")
+            request.bound(found, Years(*found).said)
+        elif item is not None:
+            return self._of_item(request, spoken, item, talk, say)
         elif spoken.kind == UNDO:
-            heard.note = say.note("nothing_undone")
+            return say.note("nothing_undone")
+        return ""
 
-    def _of_item(self, heard: Heard, kind: str, item: int, talk: Talk, say: Phrases) -> None:
+    def _of_item(self, request: Request, spoken: FollowUp, item: int, talk: Talk, say: Phrases) -> str:
         """What is said of an item."""
-        request, title = heard.request, self._catalogue.titles[item]
+        title, kind = self._catalogue.titles[item], spoken.kind
         if kind == "why":
-            heard.note = say.note("why", title=title, reason=talk.reasons.get(item) or say.note("no_reason"))
-        elif kind == "more_like":  # of what was asked for
-            request.toward, request.passed = [item], []
+            return say.note("why", title=title, reason=talk.reasons.get(item) or say.note("no_reason"))
+        if kind == "more_like":  # of what was asked for
+            request.toward, request.passed = [*(request.toward if spoken.also else []), item], []
+            named = " and ".join(self._catalogue.titles[other] for other in request.toward)
             request.steps = [one for one in request.steps if one[0] != kind]
-            request.steps.append((kind, f"more like {title}"))
-        elif kind == "less_like":
+            request.steps.append((kind, f"more like {named}"))
+            return ""  # the request says so as long as it is so
+        if kind == "less_like":
             request.away.append(item)
             request.steps.append((kind, f"less like {title}"))
-            heard.note = say.note(kind, title=title)
-        else:
-            heard.note = say.note(kind, title=title)
+        return say.note(kind, title=title)
 
     def of_no_item(self, words: str, say: Phrases, heard: Sequence[str] = ()) -> str:
         """What is said of a title that was named in vain.

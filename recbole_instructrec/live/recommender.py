@@ -190,7 +190,7 @@ class Recommender:
         reasons = dict(zip(explained, found, strict=True))
         events, last = list[Event](), list[int]()
         for (session, asked), one in zip(requests, ranked, strict=True):
-            events += [asked.reaction] if asked.reaction is not None else []
+            events += asked.reactions
             events.append(session.asking(asked, one, version))
             last.append(len(events) - 1)
         stored = self.store.append(events)

@@ -37,8 +37,6 @@ class Request:
         Items of earlier pages.
     years : tuple of int or None
         The first and the last that are asked for.
-    untaught : bool
-        Whether it is in a language that the model was not taught.
     steps : list of tuple of str
         Kind (of a :class:`~.followups.FollowUp`, :data:`YEARS`, or empty for what it begins with) and text of what asks
         for the same in a new conversation, one after the other.
@@ -53,7 +51,6 @@ class Request:
     away: list[int] = field(default_factory=list)
     passed: list[int] = field(default_factory=list)
     years: tuple[int, int] | None = None
-    untaught: bool = False
     steps: list[tuple[str, str]] = field(default_factory=list)
     unseen: bool = False
 
@@ -61,6 +58,11 @@ class Request:
     def heard(self) -> str:
         """The text that is read."""
         return "".join(self.parts)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for something otherwise than in words that are read."""
+        return self.years is not None or bool(self.toward or self.away)
 
     def copy(self) -> Request:
         """The same, to be changed."""
@@ -95,7 +97,7 @@ class Request:
         """
         before = open_ended(self.heard)
         self.passed = []
-        if not self.parts:  # bounded by years, without a word
+        if not self.parts:  # it asks for something without a word
             self.parts = [spoken.text]
             return False
         if spoken.text == self.heard:  # said twice
@@ -165,6 +167,4 @@ class Request:
             first, last = self.years
             kind = "until" if first == FIRST else "since" if last == LAST else "within" if first < last else "in_year"
             found.append(say.note(kind, first=first, last=last))
-        if self.untaught:
-            found.append(say.note("untaught"))
         return found

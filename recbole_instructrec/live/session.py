@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_instructrec.data.words import legible
 from recbole_instructrec.live.errors import LiveError
-from recbole_instructrec.live.events import ASK, RATING, REACTIONS, TAKEN, UNDO, Event, check_rating, check_said
+from recbole_instructrec.live.events import ASK, RATING, TAKEN, UNDO, Event, check_rating, check_said
 from recbole_instructrec.live.followups import RESET
 from recbole_instructrec.live.listening import Heard, Talk
 from recbole_instructrec.live.phrases import DEFAULT, languages, phrases
@@ -74,8 +74,8 @@ class Answer:
         Of the model.
     language : str
         Of reasons and note.
-    reaction : dict or None
-        That was told in words and is stored: ``item`` (its id), ``title`` and ``event``.
+    reactions : list of dict
+        That were told in words and are stored: ``item`` (its id), ``title`` and ``event``.
     """
 
     items: list[Item]
@@ -88,7 +88,7 @@ class Answer:
     event: int = 0
     version: int = 0
     language: str = DEFAULT
-    reaction: dict[str, str] | None = None
+    reactions: list[dict[str, str]] = field(default_factory=list)
 
     def __iter__(self) -> Any:
         return iter(self.items)
@@ -111,7 +111,7 @@ class Asked:
     note: str
     reasons: bool
     forgotten: int
-    reaction: Event | None = None  # that was told in words
+    reactions: list[Event]  # that were told in words
 
     @property
     def request(self) -> Request:
@@ -264,9 +264,9 @@ class Session:
         catalogue = self._recommender.catalogue
         heard = self._recommender.listener.hear(said, self._talk, self._last_reacted_to, language)
         request, say = heard.request, phrases(heard.language)
-        told = self._told(heard)
+        told = [self._told(kind, item) for kind, item in heard.reactions]
         state = self._recommender.users.state(self.user)
-        if told is not None:
+        if told:
             state = self._recommender.users.after(self.user, state, told)
         # What another conversation has taken back meanwhile may come again.
         skipped = [item for item in self._skipped if item in state.reacted_to and heard.kind != RESET]
@@ -290,12 +290,9 @@ class Session:
         note = say.notes(heard.note, *request.notes(say, catalogue.titles))
         return Asked(want, heard, note, reasons, self._forgotten, told)
 
-    def _told(self, heard: Heard) -> Event | None:
-        """The reaction that is told in words; it is stored with the request."""
-        if heard.item is None or heard.kind not in REACTIONS:
-            return None
-        made = self.reaction(self._recommender.catalogue.tokens[heard.item], heard.kind)
-        return replace(made, time=time.time())
+    def _told(self, kind: str, item: int) -> Event:
+        """A reaction that is told in words; it is stored with the request."""
+        return replace(self.reaction(self._recommender.catalogue.tokens[item], kind), time=time.time())
 
     def finish(self, asked: Asked, ranked: Ranked, reasons: Sequence[Reasons], event: int, version: int) -> Answer:
         """The second half of :meth:`ask`: the list has been made and stored."""
@@ -308,15 +305,15 @@ class Session:
         sentences = {item: why.sentence for item, why in zip(ranked.items, explained, strict=True) if why}
         request = asked.request
         request.settled, request.without = ranked.settled
+        reactions = []
+        for made in asked.reactions:
+            self._put_aside(made)
+            token = made.item or ""
+            reactions.append({"item": token, "title": catalogue.titles[catalogue.item(token)], "event": made.kind})
         self._talk = Talk(request, ranked.items, asked.meant.latest, sentences, asked.language)
         self._version = version
         if asked.meant.kind == RESET:
             self._skipped = []
-        reaction = None
-        if asked.reaction is not None and asked.meant.item is not None:
-            self._put_aside(asked.reaction)
-            item = asked.meant.item
-            reaction = {"item": catalogue.tokens[item], "title": catalogue.titles[item], "event": asked.reaction.kind}
         words = self._recommender.explainer.words
         understood = [
             {
@@ -336,7 +333,7 @@ class Session:
         degree, without = ranked.understood.degree, ranked.settled.without
         steps = [text for _, text in request.steps]
         return Answer(
-            items, understood, degree, asked.heard, without, note, steps, event, version, asked.language, reaction
+            items, understood, degree, asked.heard, without, note, steps, event, version, asked.language, reactions
         )
 
     def asking(self, asked: Asked, ranked: Ranked, version: int) -> Event:

@@ -113,11 +113,11 @@ class Users:
         """Items (ids) that a user reacted to, also where that was taken back."""
         return {event.item for event in self._store.events(user, reactions_only=True) if event.item}
 
-    def after(self, user: str, state: UserState, event: Event) -> UserState:
-        """A user's state as it will be when a reaction is stored."""
-        if event.kind == UNDO:
-            return self._replay(self._from_dataset(user), [*self._store.events(user, reactions_only=True), event])
-        return self._replay(state.copy(), [event])
+    def after(self, user: str, state: UserState, events: Sequence[Event]) -> UserState:
+        """A user's state as it will be when some reactions are stored."""
+        if any(event.kind == UNDO for event in events):
+            return self._replay(self._from_dataset(user), [*self._store.events(user, reactions_only=True), *events])
+        return self._replay(state.copy(), events)
 
     def before_feedback(self, user: str) -> UserState:
         """What the data set alone knows of a user; the caller's to change."""

@@ -93,9 +93,9 @@ def test_reactions_in_words_are_kept(recommender: Recommender, text: str, kind: 
     assert (reaction.kind, reaction.item, reaction.instruction) == (kind, last.id, "a comedy")
     assert reaction.shown == tuple(ids(first)) and reaction.session == session.name
     assert answer.note == note.format(last.title) and answer.heard == "a comedy" and last.id not in ids(answer)
-    assert answer.reaction == {"item": last.id, "title": last.title, "event": kind} and first.reaction is None
+    assert answer.reactions == [{"item": last.id, "title": last.title, "event": kind}] and first.reactions == []
     assert bool(session.history()) is (kind != "dislike")
-    assert session.ask(None, 4).reaction is None, "told once"
+    assert session.ask(None, 4).reactions == [], "told once"
 
 
 def test_more_like_an_item_looks_at_what_was_on_earlier_pages_again(session: Session):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from recbole_instructrec.data.words import DENSE
 from recbole_instructrec.live.followups.patterns import (
     LONGEST,
     OF_A_LIST_THERE_IS,
@@ -19,13 +20,17 @@ from recbole_instructrec.live.followups.patterns import (
 )
 
 __all__ = [
+    "OF_ANY_ITEM",
     "OF_A_LIST_THERE_IS",
     "RESET",
     "FollowUp",
+    "another",
     "bare_title",
     "follow_up",
+    "going_on",
     "languages",
     "open_ended",
+    "tied",
     "title_sought",
 ]
 
@@ -51,6 +56,8 @@ class FollowUp:
         For ``goes_on``: what was asked before and now, as one text.
     alone : str
         For ``goes_on``: what is said now, without what ties it to the text before.
+    also : bool
+        Whether it goes for another item besides: "and the third one".
     language : str
         That it was said in.
     """
@@ -61,6 +68,7 @@ class FollowUp:
     vague: bool = False
     text: str = ""
     alone: str = ""
+    also: bool = False
     language: str = field(default="", compare=False)
 
 
@@ -70,7 +78,7 @@ def follow_up(
     shown: Sequence[int],
     titled: Callable[[str], Sequence[int]],
     latest: int | None = None,
-    bounded: bool = False,
+    asked: bool = False,
 ) -> FollowUp | None:
     """Read a text as a follow-up, in any language there are patterns for.
 
@@ -86,8 +94,9 @@ def follow_up(
         Items of a title, as :func:`bare_title` leaves it.
     latest : int, optional
         The item that was spoken of last, which "this one" means.
-    bounded : bool
-        Whether the list before is bounded by years, so that there is something to go on from without ``before``, too.
+    asked : bool
+        Whether something else than words asked for the list before, such as years or "films like Fargo": there is
+        something to go on from without ``before``, too.
 
     Returns
     -------
@@ -109,18 +118,67 @@ def follow_up(
         if item is not None or missing:
             vague = bool(missing) and known.place(missing) == 0
             return FollowUp(kind, item, missing, vague, language=language)
-    if before or bounded:
+    if before or asked:
         for language in languages():
             known = patterns(language)
             if known.goes_on.match(known.without_politeness(said)):
                 alone = known.ties.sub("", text) or text
-                if not before:
-                    return FollowUp("goes_on", text=alone, alone=alone, language=language)
-                if bare(before).endswith(said):  # said twice
-                    return FollowUp("goes_on", text=before, alone=alone, language=language)
-                joined = f"{open_ended(before)}{known.between}{text}"
-                return FollowUp("goes_on", text=joined, alone=alone, language=language)
+                of_item = None if alone == text else follow_up(alone, "", shown, titled, latest)
+                if of_item is not None and of_item.item is not None:  # "but not the second one"
+                    return of_item
+                return going_on(text, alone, before, language)
     return None
+
+
+def another(
+    text: str,
+    after: FollowUp,
+    shown: Sequence[int],
+    titled: Callable[[str], Sequence[int]],
+    latest: int | None = None,
+) -> FollowUp | None:
+    """One more item that the same is said of: "and the third one", after "I've seen the first".
+
+    Parameters
+    ----------
+    text, shown, titled, latest
+        As :func:`follow_up` has them.
+    after : FollowUp
+        What was said before.
+    """
+    known = patterns(after.language)
+    match = known.item.fullmatch(bare(known.ties.sub("", text[:LONGEST])))
+    if match is None:
+        return None
+    item, missing = _item(match["place"], known, shown, titled, latest)
+    found = item in shown or (item is not None and after.kind in OF_ANY_ITEM)
+    return FollowUp(after.kind, item, missing, also=True, language=after.language) if found or missing else None
+
+
+def going_on(text: str, alone: str, before: str, language: str) -> FollowUp:
+    """A text that goes on with what was asked before.
+
+    Parameters
+    ----------
+    text, before
+        As :func:`follow_up` has them.
+    alone : str
+        The text without what ties it to the one before.
+    language : str
+        That it was said in.
+    """
+    if not before:
+        return FollowUp("goes_on", text=alone, alone=alone, language=language)
+    if bare(before).endswith(bare(text)):  # said twice
+        return FollowUp("goes_on", text=before, alone=alone, language=language)
+    joined = f"{open_ended(before)}{patterns(language).between}{text}"
+    return FollowUp("goes_on", text=joined, alone=alone, language=language)
+
+
+def tied(text: str, language: str) -> str:
+    """A text, tied to the one before it: "but a comedy"."""
+    known = patterns(language)
+    return f"{known.tie}{'' if DENSE.search(known.tie) else ' '}{text}"
 
 
 def _matches(said: str) -> Iterator[tuple[str, Patterns, str, re.Match[str]]]:

@@ -58,6 +58,7 @@ class Patterns:
         articles = "".join(f"(?:{re.escape(word)} )?" for word in content["articles"])
         things = one_of(content["things"])
         behind = f"(?: (?:{things}))?" if things else ""
+        self.item = re.compile(f"{articles}(?P<place>.+?){behind}")
         self.kinds: list[tuple[str, re.Pattern[str]]] = []
         for kind in (*OF_AN_ITEM, *OF_THE_LIST, *OF_A_LIST_THERE_IS):
             for pattern in content[kind]:
@@ -70,7 +71,11 @@ class Patterns:
         if DENSE.search(polite):  # no spaces between words
             self._polite = re.compile(rf"^(?:(?:{polite}) ?)+|(?: ?(?:{polite}))+$")
         self.goes_on = re.compile(begins_with(map(bare, content["goes_on"])))
+        self.begins = re.compile(
+            ("" if DENSE.search(polite) else r"\b") + begins_with(content["goes_on"]), re.IGNORECASE
+        )
         self.ties = re.compile(rf"^\s*{begins_with(content['ties'])}[\s,，:：]*", re.IGNORECASE)
+        self.tie = str(content["ties"][0])
         self.between: str = content["between"]
 
     def place(self, named: str) -> int | None:

@@ -118,7 +118,7 @@ class Answered(BaseModel):
     event: int
     version: int
     language: str = Field(description="Of reasons and note.")
-    reaction: Told | None = None
+    reactions: list[Told]
 
 
 class Stored(BaseModel):

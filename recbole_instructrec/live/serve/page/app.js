@@ -432,7 +432,8 @@ function ask(kind, request) {
       if (kind === "over") Object.assign(state, { hide: null, hideTold: null });
       Object.assign(state, { before: null, receipt: null, note: answer.note });
       state.open.clear();
-      if (answer.reaction) reactedInWords(answer.reaction, old);
+      for (const reaction of answer.reactions) reactedInWords(reaction, old);
+      if (answer.reactions.length) enqueue(refreshHistory); // apart: what is stored must not be said again where this fails
       take(answer, new Set(answer.without), kind === "more");
       const [first] = answer.items;
       setStatus(() => {
@@ -578,7 +579,6 @@ function reactedInWords({ item, title, event }, old) {
   if (place >= 0 && event !== "undo") {
     state.receipt = { ...old[place], place, key: `did${DID[event]}`, values: () => ({ title }) };
   }
-  enqueue(refreshHistory); // apart: what is stored must not be said again where this fails
 }
 
 /** React to an item: like, dislike, seen, rating; undo takes back all of these. */
