@@ -19,7 +19,7 @@ from recbole_instructrec.live.followups import (
     title_sought,
 )
 from recbole_instructrec.live.followups.patterns import bare, bare_title
-from recbole_instructrec.live.followups.several import Several, first_of_several
+from recbole_instructrec.live.followups.several import Several, first_of_several, item_within
 from recbole_instructrec.live.followups.years import Years, years_in
 from recbole_instructrec.live.phrases import DEFAULT, Phrases, language_of, languages, phrases
 from recbole_instructrec.live.request import Request
@@ -145,7 +145,8 @@ class Listener:
             spoken = another(words or "", after, talk.shown, self._catalogue.titled, talk.latest) or spoken
         if said and (spoken is None or spoken.kind == "goes_on" or (years and spoken.kind not in _WITH_YEARS)):
             for text in dict.fromkeys((said, words or "")):
-                several = first_of_several(text, talk.shown, self._catalogue.titled, talk.latest, after)
+                of = (talk.shown, self._catalogue.titled, talk.latest)
+                several = first_of_several(text, *of, after) or item_within(text, *of)
                 if several is not None:
                     heard = self._hear_several(several, talk, undone, language)
                     if years is not None and text == words:  # they stood within what is said of the item
@@ -175,14 +176,25 @@ class Listener:
     def _hear_several(
         self, several: Several, talk: Talk, undone: Callable[[], int | None], language: str | None
     ) -> Heard:
-        """What is said of an item first, and then what else is said."""
+        """What is asked for before, if anything, what is said of an item, and then what else is said."""
         first = several.first
+        if several.before:
+            asked = self.hear(several.before, talk, undone, language)
+            talk = Talk(asked.request, talk.shown, asked.latest, talk.reasons, asked.language)
+            then = self._hear_several(several._replace(before=""), talk, undone, language)
+            # A request of its own is new as a whole.
+            then.new = ", ".join(filter(None, (asked.new, then.new))) if asked.kind else ""
+            return self._joined(asked, then)
         heard = Heard(talk.request.copy(), language or first.language, latest=talk.latest)
         self._follow(heard, several.said, first, talk, undone, phrases(heard.language))
-        if first.missing:
+        if first.missing or not several.rest:
             return heard
         after = Talk(heard.request, talk.shown, heard.latest, talk.reasons, heard.language)
-        then = self.hear(several.rest, after, undone, language, first)
+        return self._joined(heard, self.hear(several.rest, after, undone, language, first))
+
+    @staticmethod
+    def _joined(heard: Heard, then: Heard) -> Heard:
+        """What was said later, with what there is to say of both."""
         then.note = phrases(then.language).notes(heard.note, then.note)
         then.reactions = [*heard.reactions, *then.reactions]
         return then

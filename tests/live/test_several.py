@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recbole_instructrec.live import Recommender, Session
 from recbole_instructrec.live.followups import bare_title
-from recbole_instructrec.live.followups.several import first_of_several
+from recbole_instructrec.live.followups.several import first_of_several, item_within
 from tests.live.support import asked_for, ids
 
 SHOWN = [11, 12, 13, 14]
@@ -88,6 +88,76 @@ def test_parts_are_of_the_text_and_get_shorter(words: list[str]):
     if found is not None:
         assert found.said and found.rest and text.startswith(found.said) and text.endswith(found.rest)
         assert found.first.item is not None or found.first.missing
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "item", "rest"),
+    [
+        ("a comedy like Alien", "a comedy", 20, ""),
+        ("a thriller similar to Heat but not so violent", "a thriller", 12, "but not so violent"),
+        ("a light comedy like the second one, nothing sad", "a light comedy", 12, "nothing sad"),
+        ("nothing scary, but a drama like Alien", "nothing scary, but a drama", 20, ""),
+        ("but a drama like Sense and Sensibility", "but a drama", 13, ""),
+        ("something funny in the style of sense and sensibility", "something funny", 13, ""),
+        ("a film like Heat and like Alien", "a film", 12, "and like Alien"),
+    ],
+)
+def test_an_item_within_a_wish(text: str, before: str, item: int, rest: str):
+    found = item_within(text, SHOWN, titled)
+    assert found is not None and found.first.kind == "more_like"
+    assert (found.before, found.first.item, found.rest) == (before, item, rest)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "like Alien",  # as a whole
+        "a comedy like heat",  # that is no name
+        "a comedy like Zorgon",
+        "a comedy like Twin",
+        "I feel like Heat",
+        "people who like Alien",
+        "she would like Alien",
+        "I don't like Alien",
+        "no gore like Alien",
+        "a film without monsters like Alien",
+        "I'm tired of films like Alien",
+        "likely Alien",
+        "a comedy like the 50th one",
+        "a comedy",
+        "",
+        "a film like Alien" + " and so on" * 60,
+    ],
+)
+def test_what_names_no_item_within_a_wish(text: str):
+    assert item_within(text, SHOWN, titled) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "attributes"),
+    [
+        ("", "a comedy like {}", {"Comedy": "want"}),
+        ("a drama", "a comedy like {}", {"Comedy": "want"}),
+        ("a drama", "but no war, like {}", {"Drama": "want", "War": "avoid"}),
+        ("a drama", "also a comedy like {}, but no war", {"Drama": "want", "Comedy": "want", "War": "avoid"}),
+        ("a drama", "I'm looking for something like {}", {"Drama": "want"}),
+        ("", "can you recommend films similar to {}?", {}),
+        ("", "a comedy from before 1990 like {}, no war", {"Comedy": "want", "War": "avoid"}),
+    ],
+)
+def test_a_wish_that_names_an_item(dated: Recommender, before: str, text: str, attributes: dict[str, str]):
+    session, again = dated.session("one"), dated.session("other")
+    if before:
+        session.ask(before, 5)
+    title = dated.catalogue.titles[3]
+    answer = session.ask(text.format(title), 5)
+    assert answer.note.startswith(f"More like {title}.") and asked_for(answer) == attributes
+    assert ("From 1989 or before." in answer.note) is ("1990" in text)
+    for step in answer.steps:
+        told = again.ask(step, 5)
+    assert ids(told) == ids(answer) and asked_for(told) == attributes and told.steps == answer.steps
+    answer = session.ask("but no horror", 5)
+    assert asked_for(answer) == {**attributes, "Horror": "avoid"} and answer.note.startswith(f"More like {title}.")
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,12 @@ class Patterns:
             ("" if DENSE.search(polite) else r"\b") + begins_with(content["goes_on"]), re.IGNORECASE
         )
         self.ties = re.compile(rf"^\s*{begins_with(content['ties'])}[\s,，:：]*", re.IGNORECASE)
+        self.closes = re.compile(one_of(content["closes"]) or r"(?!)")
+        self.within = re.compile(rf"(?<!\w)(?:{one_of(content['within'])})(?!\w)" if content["within"] else r"(?!)")
+        self.verbs = re.compile(rf"(?:^|\s)(?:{one_of(map(bare, content['verbs']))})$")
+        self.denies = re.compile(
+            rf"(?<!\w)(?:{one_of(map(bare, content['denies']))})(?!\w)" if content["denies"] else r"(?!)"
+        )
         self.tie = str(content["ties"][0])
         self.between: str = content["between"]
 
