@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from recbole_instructrec.live.catalogue import Catalogue
 from recbole_instructrec.live.events import REACTIONS, UNDO
@@ -16,10 +16,9 @@ from recbole_instructrec.live.followups import (
     follow_up,
     going_on,
     tied,
-    title_sought,
 )
-from recbole_instructrec.live.followups.patterns import bare, bare_title
-from recbole_instructrec.live.followups.several import Several, first_of_several, item_within
+from recbole_instructrec.live.followups.patterns import bare, bare_title, patterns
+from recbole_instructrec.live.followups.several import Finder, Several, title_sought
 from recbole_instructrec.live.followups.years import Years, years_in
 from recbole_instructrec.live.phrases import DEFAULT, Phrases, language_of, languages, phrases
 from recbole_instructrec.live.request import Request
@@ -73,6 +72,8 @@ class Heard:
         Of the follow-up, of several the last; empty where it is none.
     reactions : list of tuple of (str, int)
         That are told: kind and item.
+    reset : bool
+        Whether the conversation starts over.
     latest : int or None
         The item that was spoken of last, this text included.
     words : str
@@ -85,6 +86,7 @@ class Heard:
     new: str = ""
     kind: str = ""
     reactions: list[tuple[str, int]] = field(default_factory=list)
+    reset: bool = False
     latest: int | None = None
     words: str = ""
 
@@ -141,21 +143,22 @@ class Listener:
             if words and not of_before
             else None
         )
-        if after is not None and (spoken is None or spoken.kind == "goes_on"):
-            spoken = another(words or "", after, talk.shown, self._catalogue.titled, talk.latest) or spoken
+        if after is not None and words:
+            spoken = self._after(words, after, spoken, talk)
+            if spoken is not None and not spoken.kind:
+                return Heard(request.copy(), language or spoken.language, latest=talk.latest)
         if said and (spoken is None or spoken.kind == "goes_on" or (years and spoken.kind not in _WITH_YEARS)):
             for text in dict.fromkeys((said, words or "")):
-                of = (talk.shown, self._catalogue.titled, talk.latest)
-                several = first_of_several(text, *of, after) or item_within(text, *of)
+                several = Finder(talk.shown, self._catalogue.titled, talk.latest).find(text, after)
                 if several is not None:
                     heard = self._hear_several(several, talk, undone, language)
                     if years is not None and text == words:  # they stood within what is said of the item
                         heard.request.bound((years.first, years.last), years.said)
                     return heard
         step = said or ""
-        if spoken is None and after is not None and after.kind in OF_ANY_ITEM and words and not of_before:
+        if spoken is None and words and not of_before and self._goes_on(words, after):
             known = language_of(words) or DEFAULT
-            spoken, step = going_on(words, words, request.heard, known), tied(step, known)
+            spoken, step = going_on(tied(words, known), words, request.heard, known), tied(step, known)
         spoke = spoken.language if spoken is not None else language_of(said or "")
         heard = Heard(request.copy(), language or spoke or talk.language, latest=talk.latest)
         say = phrases(heard.language)
@@ -190,14 +193,43 @@ class Listener:
         if first.missing or not several.rest:
             return heard
         after = Talk(heard.request, talk.shown, heard.latest, talk.reasons, heard.language)
+        if heard.reactions:  # the last of them is what "undo" means
+            last = heard.reactions[-1][1]
+            return self._joined(heard, self.hear(several.rest, after, lambda: last, language, first))
         return self._joined(heard, self.hear(several.rest, after, undone, language, first))
 
     @staticmethod
     def _joined(heard: Heard, then: Heard) -> Heard:
         """What was said later, with what there is to say of both."""
         then.note = phrases(then.language).notes(heard.note, then.note)
-        then.reactions = [*heard.reactions, *then.reactions]
+        reactions = list(dict.fromkeys([*heard.reactions, *then.reactions]))
+        for kind, item in then.reactions:
+            if kind == UNDO and any(other == item for _, other in heard.reactions):  # it was not stored yet
+                reactions = [one for one in reactions if one[1] != item]
+        then.reactions, then.reset = reactions, then.reset or heard.reset
         return then
+
+    def _after(self, words: str, after: FollowUp, spoken: FollowUp | None, talk: Talk) -> FollowUp | None:
+        """What words mean behind something that was said of an item; without a kind, nothing."""
+        if spoken is None or spoken.kind == "goes_on" or spoken.denied:
+            more = another(words, after, talk.shown, self._catalogue.titled, talk.latest)
+            spoken = more if more is not None else spoken
+        if (
+            spoken is not None and spoken.denied and after.kind == "seen"
+        ):  # "I've seen the first one but not the second"
+            return replace(spoken, kind="")
+        if spoken is not None and spoken.denied and after.kind in OF_ANY_ITEM:
+            return replace(spoken, kind="less_like")
+        if spoken is not None and spoken.kind == after.kind and patterns(spoken.language).joins.match(words):
+            return replace(spoken, also=True)  # "and like Alien"
+        return spoken
+
+    @staticmethod
+    def _goes_on(words: str, after: FollowUp | None) -> bool:
+        """Whether words go on behind what was said of an item, which by themselves would be a request."""
+        if after is None or after.kind in OF_ANY_ITEM:
+            return after is not None
+        return after.kind in REACTIONS and patterns(after.language).remarks.match(words) is not None
 
     def _follow(
         self,
@@ -223,7 +255,7 @@ class Listener:
             kind = "no_list" if not talk.shown else "which" if spoken.vague else "missing"
             return say.note(kind, said=said, n=len(talk.shown))
         if spoken.kind == RESET:
-            heard.request, heard.latest = Request(), None
+            heard.request, heard.latest, heard.reset = Request(), None, True
             return say.note("reset")
         if spoken.kind == "more":
             request.passed += talk.shown
@@ -265,7 +297,7 @@ class Listener:
             request.steps.append((kind, f"less like {title}"))
         return say.note(kind, title=title)
 
-    def of_no_item(self, words: str, say: Phrases, heard: Sequence[str] = ()) -> str:
+    def of_no_item(self, words: str, say: Phrases, heard: Mapping[str, Sequence[str]] | None = None) -> str:
         """What is said of a title that was named in vain.
 
         Parameters
@@ -274,8 +306,9 @@ class Listener:
             What was said.
         say : Phrases
             To answer with.
-        heard : sequence of str
-            Attributes that were heard in it, which count: what is heard in "Hitchcock" is more often right than wrong.
+        heard : mapping of str to sequence of str, optional
+            Attributes that were heard, and in which words. What is heard in a name counts: of "Hitchcock" that is more
+            often right than wrong.
 
         Returns
         -------
@@ -283,7 +316,8 @@ class Listener:
             Empty where no title was named, or what stands for one does not look like one.
         """
         title = title_sought(words)
-        if not title or _named(heard, title):
+        in_title = [name for name, parts in (heard or {}).items() if any(part in title for part in parts)]
+        if not title or _named(in_title, title):
             return ""
         n = len(self._catalogue.titled(bare_title(title)))
         if n:
@@ -294,7 +328,7 @@ class Listener:
         if not near and not written:
             return ""
         told = say.note("no_title_but", title=title, near=near) if near else say.note("no_title", title=title)
-        named = say.chat("comma").join(map(say.attribute, heard))
+        named = say.chat("comma").join(map(say.attribute, in_title))
         return say.notes(told, say.note("name_alone", heard=named) if named else "")
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from recbole_instructrec.data.words import legible
 from recbole_instructrec.live.errors import LiveError
 from recbole_instructrec.live.events import ASK, RATING, TAKEN, UNDO, Event, check_rating, check_said
-from recbole_instructrec.live.followups import RESET
 from recbole_instructrec.live.listening import Heard, Talk
 from recbole_instructrec.live.phrases import DEFAULT, languages, phrases
 from recbole_instructrec.live.ranking import Ranked, Want
@@ -269,7 +268,7 @@ class Session:
         if told:
             state = self._recommender.users.after(self.user, state, told)
         # What another conversation has taken back meanwhile may come again.
-        skipped = [item for item in self._skipped if item in state.reacted_to and heard.kind != RESET]
+        skipped = [item for item in self._skipped if item in state.reacted_to and not heard.reset]
         left_out = [*state.disliked, *request.passed, *request.toward, *request.away, *skipped]
         if request.unseen or self._recommender.never_twice if hide_seen is None else hide_seen:
             left_out += state.items
@@ -312,7 +311,7 @@ class Session:
             reactions.append({"item": token, "title": catalogue.titles[catalogue.item(token)], "event": made.kind})
         self._talk = Talk(request, ranked.items, asked.meant.latest, sentences, asked.language)
         self._version = version
-        if asked.meant.kind == RESET:
+        if asked.meant.reset:
             self._skipped = []
         words = self._recommender.explainer.words
         understood = [
@@ -327,7 +326,11 @@ class Session:
         few = ""
         if len(items) < asked.want.k:
             few = request.beyond(say, catalogue.years) or say.note("few", n=len(items))
-        new = [one.attribute for one in ranked.understood.asked if one.attribute not in asked.want.settled]
+        new = {
+            one["attribute"]: [word for word, _ in one["words"]]
+            for one in understood
+            if one["attribute"] not in asked.want.settled
+        }
         unknown = self._recommender.listener.of_no_item(asked.meant.words, say, new)
         note = say.notes(asked.note, unknown, few, say.note("cut") if ranked.understood.cut else "")
         degree, without = ranked.understood.degree, ranked.settled.without

@@ -16,7 +16,8 @@ from scipy import sparse
 
 import recbole_instructrec
 from recbole_instructrec.live.catalogue import Catalogue
-from recbole_instructrec.live.followups import FollowUp, bare_title, follow_up, languages, title_sought
+from recbole_instructrec.live.followups import FollowUp, bare_title, follow_up, languages
+from recbole_instructrec.live.followups.several import title_sought
 
 SHOWN = [11, 12, 13, 14]
 TITLES = {

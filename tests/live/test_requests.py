@@ -314,19 +314,26 @@ def test_a_title_that_no_item_has_is_told(session: Session, text: str, note: str
 @pytest.mark.parametrize(
     ("text", "heard", "note"),
     [
-        ("films like Zorgon", ["Horror"], "No item is called “Zorgon”. Heard in the name alone: Horror."),
+        ("films like Zorgon", {"Horror": ["Zorgon"]}, "No item is called “Zorgon”. Heard in the name alone: Horror."),
         (
             "films like Film numbr 7",
-            ["War", "Drama"],
+            {"War": ["numbr"], "Drama": ["Film", "like"]},
             "No item is called “Film numbr 7”; there is “Film number 7”. Heard in the name alone: War, Drama.",
         ),
-        ("films like Horror", ["Horror"], ""),
-        ("something like a scary afternoon", ["Horror"], ""),
-        ("something scary", ["Horror"], ""),
+        (
+            "films like Zorgon, but funny",
+            {"Horror": ["Zorgon"], "Comedy": ["funny"]},
+            "No item is called “Zorgon”. Heard in the name alone: Horror.",
+        ),
+        ("a comedy like Zorgon", {"Comedy": ["comedy"]}, "No item is called “Zorgon”."),
+        ("films like Horror", {"Horror": ["Horror"]}, ""),
+        ("something like a scary afternoon", {"Horror": ["scary"]}, ""),
+        ("something scary", {"Horror": ["scary"]}, ""),
+        ("people who like Zorgon", {}, ""),
     ],
 )
 def test_what_is_heard_in_a_name_that_no_item_has_is_told(
-    recommender: Recommender, text: str, heard: list[str], note: str
+    recommender: Recommender, text: str, heard: dict[str, list[str]], note: str
 ):
     assert recommender.listener.of_no_item(text, phrases("en"), heard) == note
 

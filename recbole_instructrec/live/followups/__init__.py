@@ -10,6 +10,7 @@ from recbole_instructrec.data.words import DENSE
 from recbole_instructrec.live.followups.patterns import (
     LONGEST,
     OF_A_LIST_THERE_IS,
+    OF_AN_ITEM,
     OF_THE_LIST,
     RESET,
     Patterns,
@@ -30,8 +31,9 @@ __all__ = [
     "going_on",
     "languages",
     "open_ended",
+    "stands_out",
     "tied",
-    "title_sought",
+    "title_of",
 ]
 
 #: Of those that speak of an item, the ones that may name any of the catalogue by its title.
@@ -58,6 +60,14 @@ class FollowUp:
         For ``goes_on``: what is said now, without what ties it to the text before.
     also : bool
         Whether it goes for another item besides: "and the third one".
+    named : str
+        The words that name the item.
+    by_place : bool
+        Whether it is named by its place in the list.
+    cardinal : bool
+        Whether that is a number that may count something else, too: "not one bad joke".
+    denied : bool
+        Whether it is only denied, as in "not the first one".
     language : str
         That it was said in.
     """
@@ -69,6 +79,10 @@ class FollowUp:
     text: str = ""
     alone: str = ""
     also: bool = False
+    named: str = field(default="", compare=False)
+    by_place: bool = field(default=False, compare=False)
+    cardinal: bool = field(default=False, compare=False)
+    denied: bool = field(default=False, compare=False)
     language: str = field(default="", compare=False)
 
 
@@ -111,20 +125,35 @@ def follow_up(
             continue
         if kind in (*OF_THE_LIST, *OF_A_LIST_THERE_IS):
             return FollowUp(kind, language=language)
-        item, missing = _item(match["place"], known, shown, titled, latest)
+        named = match["place"]
+        item, missing = _item(named, match["thing"], known, shown, titled, latest)
+        denied, kind = kind == "not", "dislike" if kind == "not" else kind
         # "more like a western" speaks of no item.
         if item is not None and item not in (*shown, latest) and kind not in OF_ANY_ITEM:
             item = None  # "I love kids" is no word on a film that nobody has spoken of
         if item is not None or missing:
             vague = bool(missing) and known.place(missing) == 0
-            return FollowUp(kind, item, missing, vague, language=language)
+            place = known.place(named) is not None
+            cardinal = named in known.cardinals
+            return FollowUp(
+                kind,
+                item,
+                missing,
+                vague,
+                named=named,
+                by_place=place,
+                cardinal=cardinal,
+                denied=denied,
+                language=language,
+            )
     if before or asked:
         for language in languages():
             known = patterns(language)
             if known.goes_on.match(known.without_politeness(said)):
                 alone = known.ties.sub("", text) or text
                 of_item = None if alone == text else follow_up(alone, "", shown, titled, latest)
-                if of_item is not None and of_item.item is not None:  # "but not the second one"
+                counts = of_item is not None and of_item.cardinal and of_item.kind not in OF_ANY_ITEM  # "but not two"
+                if of_item is not None and of_item.item is not None and not counts:  # "but not the second one"
                     return of_item
                 return going_on(text, alone, before, language)
     return None
@@ -146,13 +175,43 @@ def another(
     after : FollowUp
         What was said before.
     """
-    known = patterns(after.language)
-    match = known.item.fullmatch(bare(known.ties.sub("", text[:LONGEST])))
-    if match is None:
+    if after.kind not in OF_AN_ITEM or len(text) > LONGEST:
         return None
-    item, missing = _item(match["place"], known, shown, titled, latest)
-    found = item in shown or (item is not None and after.kind in OF_ANY_ITEM)
-    return FollowUp(after.kind, item, missing, also=True, language=after.language) if found or missing else None
+    known = patterns(after.language)
+    alone = known.joins.sub("", text)
+    joined, kind = alone != text, after.kind
+    turned = "" if joined else known.ties.sub("", text)
+    if kind == "dislike" and not joined:
+        alone, kind = turned, "more_like"  # "not the first one but the second"
+    elif not joined and turned != text:  # "I've seen the first one, but the second"
+        return None
+    match = known.item.fullmatch(bare(alone))
+    if match is None or match["place"] in known.cardinals:
+        return None
+    item, missing = _item(match["place"], match["thing"], known, shown, titled, latest)
+    if item not in shown and not missing and not (item is not None and kind in OF_ANY_ITEM and stands_out(alone)):
+        return None
+    place = known.place(match["place"]) is not None
+    also = kind == after.kind
+    return FollowUp(kind, item, missing, also=also, named=match["place"], by_place=place, language=after.language)
+
+
+def stands_out(written: str, most: int = 1) -> bool:
+    """Whether some words are the name of something: "like home" names nothing.
+
+    Parameters
+    ----------
+    written : str
+        The words.
+    most : int
+        So many words without a capital are none, articles aside.
+    """
+    written = written.strip()
+    if written[:1] in "\"'“《":
+        return True
+    telling = bare_title(written)
+    at = bare(written).rfind(telling)
+    return len(telling.split()) > most or written[at : at + 1].isupper() or written[:1].isupper()
 
 
 def going_on(text: str, alone: str, before: str, language: str) -> FollowUp:
@@ -182,17 +241,17 @@ def tied(text: str, language: str) -> str:
 
 
 def _matches(said: str) -> Iterator[tuple[str, Patterns, str, re.Match[str]]]:
-    """Patterns that fit a bare text, politeness aside: language, its patterns, kind, match."""
+    """Patterns that fit a bare text, as it is or politeness aside: language, its patterns, kind, match."""
     for language in languages():
         known = patterns(language)
-        short = known.without_politeness(said)
-        for kind, expression in known.kinds:
-            match = expression.fullmatch(short)
-            if match is not None:
-                yield language, known, kind, match
+        for form in dict.fromkeys((said, known.opened(said))):
+            for kind, expression in known.kinds:
+                match = expression.fullmatch(form)
+                if match is not None:
+                    yield language, known, kind, match
 
 
-def title_sought(text: str) -> str:
+def title_of(text: str) -> str:
     """What stands for a title in a text such as "films like Zorgon", as it was written; empty where nothing does."""
     for _, _, kind, match in _matches(bare(text)) if len(text) <= LONGEST else ():
         if kind in OF_ANY_ITEM:
@@ -208,9 +267,17 @@ def open_ended(text: str) -> str:
 
 
 def _item(
-    named: str, known: Patterns, shown: Sequence[int], titled: Callable[[str], Sequence[int]], latest: int | None
+    named: str,
+    thing: str | None,
+    known: Patterns,
+    shown: Sequence[int],
+    titled: Callable[[str], Sequence[int]],
+    latest: int | None,
 ) -> tuple[int | None, str]:
     """The item that is meant, or how a place was named that the list does not have."""
+    whole = titled(bare_title(f"{named} {thing}")) if thing else ()
+    if len(whole) == 1:  # "Air Force One"
+        return whole[0], ""
     place = known.place(named)
     items = titled(bare_title(named))
     in_list = [item for item in shown if item in items]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ LONGEST = 500
 
 APOSTROPHES = re.compile(r"['’‘`´]")
 _PUNCTUATION = re.compile(r"[^\w\s#'-]+")
+_END = re.compile(r"[,;:.!?，。；：！？、()（）]")
 
 
 @lru_cache(maxsize=1)
@@ -57,31 +58,38 @@ class Patterns:
         self._numbered = re.compile(forms)
         articles = "".join(f"(?:{re.escape(word)} )?" for word in content["articles"])
         things = one_of(content["things"])
-        behind = f"(?: (?:{things}))?" if things else ""
+        behind = f"(?: (?P<thing>{things}))?" if things else "(?P<thing>(?!))?"
         self.item = re.compile(f"{articles}(?P<place>.+?){behind}")
         self.kinds: list[tuple[str, re.Pattern[str]]] = []
-        for kind in (*OF_AN_ITEM, *OF_THE_LIST, *OF_A_LIST_THERE_IS):
-            for pattern in content[kind]:
+        for kind in (*OF_AN_ITEM, "not", *OF_THE_LIST, *OF_A_LIST_THERE_IS):
+            for pattern in content.get(kind, []):
                 parts = [re.escape(part) for part in bare(pattern.replace("<place>", "0PLACE0")).split("0place0")]
                 expression = f"{articles}(?P<place>.+?){behind}".join(parts) if len(parts) > 1 else parts[0]
                 self.kinds.append((kind, re.compile(expression)))
         self.politeness = [bare(word) for word in content["politeness"]]
-        polite = one_of(self.politeness)
-        self._polite = re.compile(rf"^(?:(?:{polite})(?!\w) ?)+|(?: ?(?<!\w)(?:{polite}))+$")
-        if DENSE.search(polite):  # no spaces between words
-            self._polite = re.compile(rf"^(?:(?:{polite}) ?)+|(?: ?(?:{polite}))+$")
+        self._dense = bool(DENSE.search("".join(self.politeness)))
+        self._polite = self._at_the_ends(self.politeness)
+        self._open = self._at_the_ends([*self.politeness, *map(bare, content.get("openers", []))])
         self.goes_on = re.compile(begins_with(map(bare, content["goes_on"])))
-        self.begins = re.compile(
-            ("" if DENSE.search(polite) else r"\b") + begins_with(content["goes_on"]), re.IGNORECASE
+        self.begins = self._words([*content["begins"], *content["joins"]])
+        self.joins = re.compile(rf"^\s*{begins_with(content['joins'])}[\s,，]*", re.IGNORECASE)
+        self.closes = self._words(content.get("closes", []))
+        self.within = self._words(content.get("within", []))
+        self.cardinals = {bare(word) for word in content.get("cardinals", [])}
+        listed = [name for name in self._places if " " in name or self._dense]
+        numbered = [re.escape(form).replace("<n>", r"\d{1,3}") for form in content["numbered"] if form[:3] != "<n>"]
+        self.of_the_list = self._whole("|".join([one_of(listed), *numbered]))
+        self._of_the_list_ends = re.compile(rf"(?:{one_of(listed)})$", re.IGNORECASE)
+        self.verbs = re.compile(rf"(?:^|\s)(?:{'|'.join(content.get('verbs', []))})$", re.IGNORECASE)
+        self.remarks = re.compile(begins_with(content["remarks"]), re.IGNORECASE)
+        years = content["years"]
+        self._denials = self._whole("|".join([*content.get("denials", []), "(?!)"]))
+        self._turns = self._whole("|".join(years["turns"]))
+        self._fill = begins_with(
+            [*map(bare, [*years["fill"], *years["things"], *content.get("openers", [])]), *self.politeness]
         )
         self.ties = re.compile(rf"^\s*{begins_with(content['ties'])}[\s,，:：]*", re.IGNORECASE)
-        self.closes = re.compile(one_of(content["closes"]) or r"(?!)")
-        self.within = re.compile(rf"(?<!\w)(?:{one_of(content['within'])})(?!\w)" if content["within"] else r"(?!)")
-        self.verbs = re.compile(rf"(?:^|\s)(?:{one_of(map(bare, content['verbs']))})$")
-        self.denies = re.compile(
-            rf"(?<!\w)(?:{one_of(map(bare, content['denies']))})(?!\w)" if content["denies"] else r"(?!)"
-        )
-        self.tie = str(content["ties"][0])
+        self.tie: str = content["tie"]
         self.between: str = content["between"]
 
     def place(self, named: str) -> int | None:
@@ -89,6 +97,44 @@ class Patterns:
         if self._numbered.fullmatch(named):
             return int("".join(filter(str.isdigit, named)))
         return self._places.get(named)
+
+    def _at_the_ends(self, words: Sequence[str]) -> re.Pattern[str]:
+        """Some words at the beginning and at the end of a bare text."""
+        one = one_of(words)
+        if self._dense:  # no spaces between words
+            return re.compile(rf"^(?:(?:{one}) ?)+|(?: ?(?:{one}))+$")
+        return re.compile(rf"^(?:(?:{one})(?!\w) ?)+|(?: ?(?<!\w)(?:{one}))+$")
+
+    def _words(self, words: Sequence[str]) -> re.Pattern[str]:
+        """One of some words, anywhere in a text."""
+        return self._whole(one_of(words) or "(?!)")
+
+    def _whole(self, expression: str) -> re.Pattern[str]:
+        """An expression of whole words, where there are spaces between words."""
+        return re.compile(expression if self._dense else rf"(?<!\w)(?:{expression})(?!\w)", re.IGNORECASE)
+
+    def clauses(self, text: str) -> list[str]:
+        """Parts of a text that words such as "no" reach over."""
+        return [clause for part in _END.split(text) for clause in self._turns.split(part)]
+
+    def ends_with_place(self, text: str) -> bool:
+        """Whether a text ends with an item of the list, by its place."""
+        return self._of_the_list_ends.search(bare(text)) is not None
+
+    def denies(self, text: str) -> bool:
+        """Whether words in a text deny something, or turn it away."""
+        return self._denials.search(text) is not None
+
+    def says_nothing(self, text: str) -> bool:
+        """Whether a text asks for nothing of its own: "I'm looking for something"."""
+        said = bare(text)
+        while said and (match := re.match(self._fill, said)):
+            said = said[match.end() :].lstrip()
+        return not said
+
+    def opened(self, said: str) -> str:
+        """A bare text without politeness, and without what requests begin with, such as "I'm looking for"."""
+        return self._open.sub("", said).strip() or said
 
     def without_politeness(self, said: str) -> str:
         """A bare text without "please" and the like at its ends, unless that is all there is."""

@@ -1,4 +1,4 @@
-"""Several things said in one breath: "I've seen the first one, more like the second, but nothing scary"."""
+"""Several things said in one breath: "a comedy like Fargo, but not the first one"."""
 
 from __future__ import annotations
 
@@ -6,139 +6,219 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from recbole_instructrec.live.followups import OF_ANY_ITEM, FollowUp, another, follow_up
-from recbole_instructrec.live.followups.patterns import LONGEST, OF_AN_ITEM, bare, languages, patterns
+from recbole_instructrec.live.followups import OF_ANY_ITEM, FollowUp, another, follow_up, stands_out, title_of
+from recbole_instructrec.live.followups.patterns import LONGEST, OF_AN_ITEM, RESET, Patterns, bare, languages, patterns
+
+# What may be said of the list before something else, where punctuation stands between.
+_OF_THE_LIST = (RESET, "undo", "unseen", "any_year")
+
+# Whoever says more than this in one breath says something else; parts are looked at again and again.
+_LONGEST = 250
 
 # Places at which a text is looked at for where the next thing begins, the first ones.
 _MOST_PLACES = 12
 
-_PUNCTUATION = re.compile(r"[,;.!，；。！、]+\s*")
+# Words that may stand before "like" and belong to it: "some more films like".
+_MOST_WORDS = 5
 
-# Where what is denied before does not reach.
-_CLAUSE = re.compile(r"[,;.!?]|\bbut\b", re.IGNORECASE)
+# Neither within "20,000" nor behind the letters of "L.A.".
+_PUNCTUATION = re.compile(r"(?:(?:(?<!\d)[,.]|[,.](?!\d)|[;!，；。！、])(?<!\b[^\W\d_]\.)|\s[-–—]+\s)+\s*")
+
+
+_MARKS = " ,;.!，；。！、-–—"
 
 
 class Several(NamedTuple):
-    """Several things, of which the first is understood.
+    """Several things, of which one is understood.
 
     Attributes
     ----------
     before : str
-        What is asked for before; empty for nothing.
+        What is said before; empty for nothing.
     first : FollowUp
-        What is said of an item first.
+        What is said of an item, or of the list.
     said : str
         Its text.
     rest : str
         The text behind it.
     """
 
+    before: str
     first: FollowUp
     said: str
     rest: str
-    before: str = ""
 
 
-def first_of_several(
-    text: str,
-    shown: Sequence[int],
-    titled: Callable[[str], Sequence[int]],
-    latest: int | None = None,
-    after: FollowUp | None = None,
-) -> Several | None:
-    """What a text says of an item first, before it goes on to something else.
+class Finder:
+    """Finds what is said of items in texts that say more.
 
     Parameters
     ----------
-    text : str
-        What the user says, which is no follow-up as a whole.
     shown, titled, latest
-        As :func:`follow_up` has them.
-    after : FollowUp, optional
-        What was said of an item just before, which may go for others, too.
-
-    Returns
-    -------
-    Several or None
-        None for a text that does not begin so.
+        As :func:`~recbole_instructrec.live.followups.follow_up` has them.
     """
-    for place in _places(text) if len(text) <= LONGEST else ():
-        said, rest = _parted(text, place)
-        first = follow_up(said, "", shown, titled, latest) or follow_up(_untied(said), "", shown, titled, latest)
-        if first is None and after is not None:
-            first = another(said, after, shown, titled, latest)
-        if first is None or first.kind not in OF_AN_ITEM or first.kind == "why" or not any(map(str.isalnum, rest)):
-            continue
-        apart = bool(_PUNCTUATION.match(said[-1])) or not _of_a_title(rest)
-        if apart or any(another(one, first, shown, titled, latest) for one in (rest, _PUNCTUATION.split(rest)[0])):
-            return Several(first, said, rest)
-    return None
 
+    def __init__(self, shown: Sequence[int], titled: Callable[[str], Sequence[int]], latest: int | None = None) -> None:
+        self._shown, self._of = shown, (shown, titled, latest)
 
-def item_within(
-    text: str, shown: Sequence[int], titled: Callable[[str], Sequence[int]], latest: int | None = None
-) -> Several | None:
-    """An item that is named within a wish: "a comedy like Fargo, but not so dark".
+    def find(self, text: str, after: FollowUp | None = None) -> Several | None:
+        """Find what a text says of an item.
 
-    Parameters
-    ----------
-    text, shown, titled, latest
-        As :func:`follow_up` has them.
+        Parameters
+        ----------
+        text : str
+            What the user says, which is no follow-up as a whole.
+        after : FollowUp, optional
+            What was said of an item just before, which may go for others, too.
 
-    Returns
-    -------
-    Several or None
-        None for a text that names none.
-    """
-    if len(text) > LONGEST:
+        Returns
+        -------
+        Several or None
+            None for a text that speaks of none.
+        """
+        if len(text) > _LONGEST:
+            return None
+        return self._at_the_beginning(text, after) or self._within(text) or self._at_the_end(text)
+
+    def _at_the_beginning(self, text: str, after: FollowUp | None) -> Several | None:
+        """ "More like the second one, but nothing scary"."""
+        for place in reversed([*_places(text)]):  # the longest title
+            said, rest, apart = _parted(text, place)
+            first = self._spoken(said)
+            if first is None and after is not None:
+                first = another(said, after, *self._of)
+            if first is not None and self._begins(first, rest, apart):
+                return Several("", first, said, rest)
         return None
-    for known in map(patterns, languages()):
-        for match in known.within.finditer(text.lower()) if len(text.lower()) == len(text) else ():
-            before = text[: match.start()].strip()
-            clause = bare(_CLAUSE.split(before)[-1])
-            if not any(map(str.isalnum, before)) or known.verbs.search(clause) or known.denies.search(clause):
-                continue
-            for end in (len(text), *(place for place in _places(text) if place > match.end())):
-                said, rest = _parted(text[match.start() :], end - match.start())
-                first = follow_up(said, "", shown, titled, latest)
+
+    def _within(self, text: str) -> Several | None:
+        """ "A comedy like Fargo, but nothing scary"."""
+        for known in map(patterns, languages()):
+            for match in known.within.finditer(text):
+                if _PUNCTUATION.match(text, match.end()):
+                    continue
+                found = self._named_with(text, match, known)
+                if found is not None:
+                    return found
+        return None
+
+    def _named_with(self, text: str, match: re.Match[str], known: Patterns) -> Several | None:
+        """An item that is named with the words of a match."""
+        ends = [len(text), *reversed([place for place in _places(text) if place > match.end()])]
+        for start in _starts(text, match.start()):
+            for end in ends:
+                said, rest, apart = _parted(text[start:], end - start)
+                first = follow_up(said, "", *self._of)
                 if first is None or first.item is None or first.kind not in OF_ANY_ITEM:
                     continue
-                if rest and not _PUNCTUATION.match(said[-1]) and _of_a_title(rest):
+                if not first.by_place and not stands_out(text[match.end() : end]):
                     continue
-                if _stands_out(text[match.end() : end].strip()):
-                    return Several(first, said, rest, before)
-    return None
+                clause = _last_clause(text[:start], known)
+                verb = start == match.start() and (known.verbs.search(clause) or known.ends_with_place(clause))
+                if verb or known.denies(clause):
+                    return None
+                if not rest or self._begins(first, rest, apart):
+                    return Several(_wish(text[:start]), first, said, rest)
+        return None
+
+    def _at_the_end(self, text: str) -> Several | None:
+        """ "Something funny, but not the first one"."""
+        for place in _places(text):
+            before, said, _ = _parted(text, place)
+            first = self._spoken(said)
+            if first is None or first.item is None or not any(map(str.isalnum, before)):
+                continue
+            # "Nothing scary, like Alien", "anything but films like Alien"
+            denied = any(known.denies(f"{_last_clause(before, known)} {said}") for known in _all())
+            if first.kind in OF_ANY_ITEM and not first.by_place and denied:
+                return None
+            return Several(_wish(before), first, said, "")
+        return None
+
+    def _spoken(self, said: str) -> FollowUp | None:
+        """What a part of a text says of an item, or of the list."""
+        found = follow_up(said, "", *self._of) or follow_up(_untied(said), "", *self._of)
+        if found is None or found.kind == "why" or found.kind not in (*OF_AN_ITEM, *_OF_THE_LIST):
+            return None
+        if found.cardinal and found.kind not in OF_ANY_ITEM:  # "not one bad joke"
+            return None
+        return None if found.missing and (found.vague or not self._shown) else found
+
+    def _begins(self, first: FollowUp, rest: str, apart: bool) -> bool:
+        """Whether something else begins behind what is said of an item, and it is not the rest of a title."""
+        if apart or not any(map(str.isalnum, rest)):
+            return any(map(str.isalnum, rest))
+        if first.kind in _OF_THE_LIST:
+            return False
+        parts = (rest, *(rest[:place] for place in _places(rest)))
+        if any(another(part, first, *self._of) for part in parts):
+            return True
+        joined = all(known.joins.match(rest) is None or known.goes_on.match(bare(rest)) for known in _all())
+        return joined and (first.by_place or not _of_a_title(rest))
 
 
-def _stands_out(named: str) -> bool:
-    """Whether words after "like" are a name, or several: "like home" is none."""
-    return named[:1].isupper() or named[:1] in "\"'“" or len(bare(named).split()) > 1
+def title_sought(text: str) -> str:
+    """What stands for a title in a text such as "films like Zorgon, but funny", as it was written, or nothing."""
+    if len(text) > LONGEST:
+        return ""
+    whole = title_of(text)
+    if whole:
+        return next((title for place in _places(text) if (title := title_of(text[:place]))), whole)
+    for known in _all():
+        for match in known.within.finditer(text):
+            behind = text[match.end() :].strip()
+            behind = next((behind[:place] for place in _places(behind)), behind)
+            clause = _last_clause(text[: match.start()], known)
+            if behind[:1].isupper() and clause and not known.verbs.search(clause):
+                return behind.strip(f"{_MARKS}?")
+    return ""
+
+
+def _all() -> Iterator[Patterns]:
+    return map(patterns, languages())
+
+
+def _starts(text: str, place: int) -> list[int]:
+    """Where words begin that lead to a place: it, and some before it, the first first."""
+    begins = [match.start() for match in re.finditer(r"\w+\W*", text[:place])]
+    return [*begins[-_MOST_WORDS:], place]
 
 
 def _places(text: str) -> Iterator[int]:
     """Where something new may begin in a text, in order."""
     found = {match.end() for match in _PUNCTUATION.finditer(text)}
-    for known in map(patterns, languages()):
+    for known in _all():
         found |= {match.start() for match in known.begins.finditer(text)}
         found |= {match.end() for match in known.closes.finditer(text)}
     yield from sorted(place for place in found if 0 < place < len(text))[:_MOST_PLACES]
 
 
-def _parted(text: str, place: int) -> tuple[str, str]:
-    """What stands before and behind a place, the latter without punctuation that it begins with."""
-    behind = text[place:].strip()
-    begins = _PUNCTUATION.match(behind)
-    return text[:place].strip(), behind[begins.end() :] if begins else behind
+def _parted(text: str, place: int) -> tuple[str, str, bool]:
+    """What stands before and behind a place, and whether there is punctuation between."""
+    before, behind = text[:place].strip(), text[place:].strip()
+    ended, begun = before.rstrip(_MARKS), behind.lstrip(_MARKS)
+    return ended, begun, ended != before or begun != behind
+
+
+def _last_clause(text: str, known: Patterns) -> str:
+    """The last part of a text that says anything."""
+    return next((one.strip() for one in reversed(known.clauses(text)) if any(map(str.isalnum, one))), "")
+
+
+def _wish(text: str) -> str:
+    """What is asked for in a text; empty for nothing, also where it is of the list: "I haven't seen the first one"."""
+    said = text.strip().rstrip(_MARKS)
+    return "" if any(known.says_nothing(said) or known.of_the_list.search(said) for known in _all()) else said
 
 
 def _untied(text: str) -> str:
     """A text without what ties it to the one before."""
-    for language in languages():
-        text = patterns(language).ties.sub("", text)
+    for known in _all():
+        text = known.ties.sub("", text)
     return text
 
 
 def _of_a_title(text: str) -> bool:
-    """Whether what seems to go on is the end of a title that no item has: "Heat and Dust"."""
+    """Whether what seems to go on is the end of a title that no item has: "Heat and the Dust"."""
     behind = _untied(text)
-    return behind != text and behind[:1].isupper() and not re.match(r"I\b", behind)
+    return behind != text and stands_out(behind, 100) and not re.match(r"I\b", behind)

@@ -39,7 +39,6 @@ _KINDS: dict[str, Callable[[int, int], _Bounds]] = {
     "in": lambda first, last: (first, last),
 }
 
-_END = re.compile(r"[,;:.!?，。；：！？、()（）]")
 _EMPTY = re.compile(r"[(（]\s*[)）]")
 
 # "The 90s"; "the 20s" may be of either century.
@@ -132,8 +131,7 @@ class _Expressions:
         self._kinds = [
             (kind, self._compiled(self._whole(f"{lead}(?:{made[kind]})") + content["tail"])) for kind in _KINDS
         ]
-        self._turns = self._compiled(self._whole("|".join(content["turns"])))
-        self._unclear = self._compiled(self._whole("|".join(content["unclear"])))
+        self._unclear = self._compiled(self._whole("|".join([*content["unclear"], "(?!)"])))
         self._goes_further = self._compiled(f" ?(?:{content['goes_further']})")
         joins = one_of(content["joins"])
         self._another_behind = self._compiled(f" ?(?:{joins}) ?(?:{within})")
@@ -178,16 +176,14 @@ class _Expressions:
 
     def _check(self, kind: str, before: str, behind: str) -> None:
         """Refuse what stands beside words that may turn or shift their meaning, in the same clause."""
-        begins, ends = self._clauses(before)[-1], self._clauses(behind)[0]
+        begins, ends = self._patterns.clauses(before)[-1], self._patterns.clauses(behind)[0]
         turned = kind.startswith("not_") and not self._only_fills(bare(ends))  # "no films before 1980 with songs"
         further = self._goes_further.match(behind) or self._another_behind.match(behind)
         if turned or further or self._another_before.search(before):
             raise _UnclearError
-        if self._unclear.search(begins) or self._unclear.search(ends):
-            raise _UnclearError
-
-    def _clauses(self, text: str) -> list[str]:
-        return [clause for part in _END.split(text) for clause in self._turns.split(part)]
+        for clause in (begins, ends):
+            if self._patterns.denies(clause) or self._unclear.search(clause):
+                raise _UnclearError
 
     def _only_fills(self, said: str) -> bool:
         """Whether a bare text says nothing of its own: "films", "but only"."""

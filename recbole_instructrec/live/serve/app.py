@@ -217,6 +217,8 @@ def create_app(
         """Ask for a list."""
         future = service.batcher.ask(service.session(session), body.model_dump())
         answer = await asyncio.wrap_future(future)
+        for _ in answer.reactions:
+            service.reacted()
         return JSONResponse(answer.plain())  # plain data already: nothing to check again
 
     @app.post("/api/sessions/{session}/feedback", status_code=201, responses=_ERRORS)
