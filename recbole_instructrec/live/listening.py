@@ -172,8 +172,8 @@ class Listener:
             heard.request.bound((years.first, years.last), "" if held else years.said)
         if spoken is None or spoken.kind == "goes_on":
             heard.words = "" if of_before else heard.new or words or ""
-        if heard.words and spoke is not None and spoke not in self._taught:
-            heard.note = say.notes(heard.note, say.note("untaught"))
+        if heard.words:
+            heard.request.untaught = spoke is not None and spoke not in self._taught
         return heard
 
     def _hear_several(

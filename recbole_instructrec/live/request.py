@@ -37,6 +37,8 @@ class Request:
         Items of earlier pages.
     years : tuple of int or None
         The first and the last that are asked for.
+    untaught : bool
+        Whether the last words are of a language that the model was not taught.
     steps : list of tuple of str
         Kind (of a :class:`~.followups.FollowUp`, :data:`YEARS`, or empty for what it begins with) and text of what asks
         for the same in a new conversation, one after the other.
@@ -51,6 +53,7 @@ class Request:
     away: list[int] = field(default_factory=list)
     passed: list[int] = field(default_factory=list)
     years: tuple[int, int] | None = None
+    untaught: bool = False
     steps: list[tuple[str, str]] = field(default_factory=list)
     unseen: bool = False
 
@@ -167,4 +170,6 @@ class Request:
             first, last = self.years
             kind = "until" if first == FIRST else "since" if last == LAST else "within" if first < last else "in_year"
             found.append(say.note(kind, first=first, last=last))
+        if self.untaught:
+            found.append(say.note("untaught"))
         return found

@@ -146,6 +146,8 @@ def test_reasons_and_notes_are_in_the_language_that_is_spoken(session: Session):
     assert answer.note == "这个模型没有学过中文，听到的可能不对。"
     assert "没有学过" in session.ask(None, 5).note, "as long as it is so"
     assert "没有学过" in session.ask("不要恐怖片", 5).note and not session.ask("a drama", 5).note
+    session.ask("喜剧", 5)
+    assert session.ask("but no horror", 5).note == "", "these words are understood"
     answer = session.ask("喜剧", 5, language="en")
     assert answer.note == "This model was not taught this language; what it heard may be wrong."
     assert session.ask("a comedy", 5, language="zh").items[0].reasons.sentence.endswith("。")
