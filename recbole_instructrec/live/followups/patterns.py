@@ -80,7 +80,7 @@ class Patterns:
         numbered = [re.escape(form).replace("<n>", r"\d{1,3}") for form in content["numbered"] if form[:3] != "<n>"]
         self.of_the_list = self._whole("|".join([one_of(listed), *numbered]))
         self._of_the_list_ends = re.compile(rf"(?:{one_of(listed)})$", re.IGNORECASE)
-        self.verbs = re.compile(rf"(?:^|\s)(?:{'|'.join(content.get('verbs', []))})$", re.IGNORECASE)
+        self.verbs = re.compile(rf"(?:^|\s)(?:{'|'.join([*content.get('verbs', []), '(?!)'])})$", re.IGNORECASE)
         self.remarks = re.compile(begins_with(content["remarks"]), re.IGNORECASE)
         years = content["years"]
         self._denials = self._whole("|".join([*content.get("denials", []), "(?!)"]))
@@ -115,7 +115,8 @@ class Patterns:
 
     def clauses(self, text: str) -> list[str]:
         """Parts of a text that words such as "no" reach over."""
-        return [clause for part in _END.split(text) for clause in self._turns.split(part)]
+        said = APOSTROPHES.sub("'", text)
+        return [clause for part in _END.split(said) for clause in self._turns.split(part)]
 
     def ends_with_place(self, text: str) -> bool:
         """Whether a text ends with an item of the list, by its place."""
@@ -123,7 +124,7 @@ class Patterns:
 
     def denies(self, text: str) -> bool:
         """Whether words in a text deny something, or turn it away."""
-        return self._denials.search(text) is not None
+        return self._denials.search(APOSTROPHES.sub("'", text)) is not None
 
     def says_nothing(self, text: str) -> bool:
         """Whether a text asks for nothing of its own: "I'm looking for something"."""
