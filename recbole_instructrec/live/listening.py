@@ -145,8 +145,6 @@ class Listener:
         )
         if after is not None and words:
             spoken = self._after(words, after, spoken, talk)
-            if spoken is not None and not spoken.kind:
-                return Heard(request.copy(), language or spoken.language, latest=talk.latest)
         if said and (spoken is None or spoken.kind == "goes_on" or (years and spoken.kind not in _WITH_YEARS)):
             for text in dict.fromkeys((said, words or "")):
                 several = Finder(talk.shown, self._catalogue.titled, talk.latest).find(text, after)
@@ -210,14 +208,12 @@ class Listener:
         return then
 
     def _after(self, words: str, after: FollowUp, spoken: FollowUp | None, talk: Talk) -> FollowUp | None:
-        """What words mean behind something that was said of an item; without a kind, nothing."""
+        """What words mean behind something that was said of an item."""
         if spoken is None or spoken.kind == "goes_on" or spoken.denied:
             more = another(words, after, talk.shown, self._catalogue.titled, talk.latest)
             spoken = more if more is not None else spoken
-        if (
-            spoken is not None and spoken.denied and after.kind == "seen"
-        ):  # "I've seen the first one but not the second"
-            return replace(spoken, kind="")
+        if spoken is not None and spoken.denied and after.kind == "seen":
+            return replace(spoken, kind="not_seen")  # "I've seen the first one but not the second"
         if spoken is not None and spoken.denied and after.kind in OF_ANY_ITEM:
             return replace(spoken, kind="less_like")
         if spoken is not None and spoken.kind == after.kind and patterns(spoken.language).joins.match(words):
@@ -227,8 +223,10 @@ class Listener:
     @staticmethod
     def _goes_on(words: str, after: FollowUp | None) -> bool:
         """Whether words go on behind what was said of an item, which by themselves would be a request."""
-        if after is None or after.kind in OF_ANY_ITEM:
-            return after is not None
+        if after is None:
+            return False
+        if after.kind in OF_ANY_ITEM:
+            return True
         return after.kind in REACTIONS and patterns(after.language).remarks.match(words) is not None
 
     def _follow(
@@ -292,6 +290,8 @@ class Listener:
             request.steps = [one for one in request.steps if one[0] != kind]
             request.steps.append((kind, f"more like {named}"))
             return ""  # the request says so as long as it is so
+        if kind == "not_seen":
+            return ""
         if kind == "less_like":
             request.away.append(item)
             request.steps.append((kind, f"less like {title}"))

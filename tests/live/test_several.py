@@ -106,6 +106,37 @@ def hear(text: str, before: str = "a drama", latest: int | None = None, shown: l
         ("show me more films like the second one", "", [12], "a drama"),
         ("something more like the second one", "", [12], "a drama"),
         ("can you recommend films similar to Alien?", "", [20], "a drama"),
+        ("a comedy (like Alien)", "", [20], "a comedy"),
+        ("more like the first one (but funnier)", "", [11], "a drama, but funnier"),
+        (
+            "a comedy for this one friend of mine, something like Alien",
+            "",
+            [20],
+            "a comedy for this one friend of mine",
+        ),
+        ("a comedy about apartment number 9, similar to Alien", "", [20], "a comedy about apartment number 9"),
+        ("dramas but nothing like the last one", "", [], "dramas"),
+        ("i like films like Alien and Heat", "", [20, 12], "a drama"),
+        ("movies like sense and sensibility from the 90s", "", [13], "a drama, also from the 90s"),
+        # words that say nothing
+        ("yes, more like the first one", "", [11], "a drama"),
+        ("no, more like the first one", "", [11], "a drama"),
+        ("maybe more like the second one", "", [12], "a drama"),
+        ("sorry, i've seen the first one", "seen 11", [], "a drama"),
+        ("i love the third one, lol", "like 13", [], "a drama"),
+        ("more like the second one on your list", "", [12], "a drama"),
+        # as people type
+        ("ive seen number 3", "seen 13", [], "a drama"),
+        ("i dont like the first one", "dislike 11", [], "a drama"),
+        ("films like 'Alien'", "", [20], "a drama"),
+        ("a comedy like ‘Alien’", "", [20], "a comedy"),
+        ("i've seen the first one already", "seen 11", [], "a drama"),
+        ("I liked the first one so much! more like it please", "like 11", [11], "a drama"),
+        ("please don't show me the first one again", "dislike 11", [], "a drama"),
+        ("I haven't seen the first one", "", [], "a drama"),
+        ("seen 1, 2, 4", "seen 11 seen 12 seen 14", [], "a drama"),
+        ("跟第二部差不多，但是更好笑", "", [12], "a drama，但是更好笑"),
+        ("第一部我看过，要第三部那样的", "seen 11", [13], "a drama"),
         # the list, and then something else
         ("start over. A comedy like Alien", "", [20], "A comedy"),
         ("undo, more like the second one", "", [12], "a drama"),
@@ -135,8 +166,15 @@ def test_several_things_are_heard_one_after_the_other(text: str, reactions: str,
         "I know two more",
         "not one a bit scary",
         "I like it a bit darker",
+        "a movie under 2 hours, not 3",
+        "for my kids who are 4 and 2, like 3",
+        "I saw one similar to Alien",
+        "i liked one like Alien",
+        "I watched Casablanca last night, something like it",
+        "i like it when the villain wins, something like that",
+        "if it is good, more like it",
+        "not 0",
         "I like it less violent",
-        "I know that. A comedy please",
         "more, but funny",
         "but, but, but",
         "more like Heat, " + "but " * 300,
@@ -173,6 +211,8 @@ def test_what_speaks_of_no_item_is_read_as_it_is(text: str):
     found = hear(text)
     assert found.reactions == [] and found.request.toward == found.request.away == [] and found.note == ""
     assert text in found.request.heard
+    spoken_of = hear(text, latest=13)
+    assert spoken_of.reactions == [] and spoken_of.request.toward == spoken_of.request.away == []
     alone = hear(text, "", shown=[])
     assert alone.reactions == [] and alone.request.toward == alone.request.away == [] and alone.request.heard == text
 

@@ -65,7 +65,7 @@ class FollowUp:
     by_place : bool
         Whether it is named by its place in the list.
     cardinal : bool
-        Whether that is a number that may count something else, too: "not one bad joke".
+        Whether it is named by a word that may count something else, too: "not one bad joke".
     denied : bool
         Whether it is only denied, as in "not the first one".
     language : str
@@ -207,7 +207,7 @@ def stands_out(written: str, most: int = 1) -> bool:
         So many words without a capital are none, articles aside.
     """
     written = written.strip()
-    if written[:1] in "\"'“《":
+    if written[:1] in "\"'“‘《「":
         return True
     telling = bare_title(written)
     at = bare(written).rfind(telling)

@@ -15,7 +15,7 @@ from recbole_instructrec.data.words import ARTICLES, DENSE, plain
 _FOLDER = Path(__file__).parent
 
 #: Kinds that speak of an item, and those that speak of the whole list.
-OF_AN_ITEM = ("more_like", "less_like", "like", "dislike", "seen", "why")
+OF_AN_ITEM = ("more_like", "less_like", "like", "dislike", "seen", "not_seen", "why")
 RESET = "reset"
 OF_THE_LIST = ("more", RESET, "unseen", "any_year", "undo")
 
@@ -25,8 +25,12 @@ OF_A_LIST_THERE_IS = ("older", "newer")
 #: Whoever says more than this says something new; the time that the patterns take grows with the square of the length.
 LONGEST = 500
 
+# A place of a list.
+_NUMBER = r"[1-9]\d{0,2}"
+
 APOSTROPHES = re.compile(r"['’‘`´]")
 _PUNCTUATION = re.compile(r"[^\w\s#'-]+")
+_QUOTES = re.compile(r"(?<!\w)'+|'+(?!\w)")
 _END = re.compile(r"[,;:.!?，。；：！？、()（）]")
 
 
@@ -54,8 +58,7 @@ class Patterns:
 
     def __init__(self, content: dict[str, Any]) -> None:
         self._places = {bare(str(name)): int(place) for place, names in content["places"].items() for name in names}
-        forms = "|".join(r"\d{1,3}".join(map(re.escape, one.split("<n>"))) for one in content["numbered"])
-        self._numbered = re.compile(forms)
+        self._numbered = re.compile("|".join(_NUMBER.join(map(re.escape, f.split("<n>"))) for f in content["numbered"]))
         articles = "".join(f"(?:{re.escape(word)} )?" for word in content["articles"])
         things = one_of(content["things"])
         behind = f"(?: (?P<thing>{things}))?" if things else "(?P<thing>(?!))?"
@@ -63,13 +66,17 @@ class Patterns:
         self.kinds: list[tuple[str, re.Pattern[str]]] = []
         for kind in (*OF_AN_ITEM, "not", *OF_THE_LIST, *OF_A_LIST_THERE_IS):
             for pattern in content.get(kind, []):
-                parts = [re.escape(part) for part in bare(pattern.replace("<place>", "0PLACE0")).split("0place0")]
+                parts = [
+                    _apostrophes_or_not(re.escape(part))
+                    for part in bare(pattern.replace("<place>", "0PLACE0")).split("0place0")
+                ]
                 expression = f"{articles}(?P<place>.+?){behind}".join(parts) if len(parts) > 1 else parts[0]
                 self.kinds.append((kind, re.compile(expression)))
         self.politeness = [bare(word) for word in content["politeness"]]
         self._dense = bool(DENSE.search("".join(self.politeness)))
         self._polite = self._at_the_ends(self.politeness)
-        self._open = self._at_the_ends([*self.politeness, *map(bare, content.get("openers", []))])
+        openers, endings = [bare(word) for word in content.get("openers", [])], content.get("endings", [])
+        self._open = self._at_the_ends([*self.politeness, *openers], [*self.politeness, *map(bare, endings)])
         self.goes_on = re.compile(begins_with(map(bare, content["goes_on"])))
         self.begins = self._words([*content["begins"], *content["joins"]])
         self.joins = re.compile(rf"^\s*{begins_with(content['joins'])}[\s,，]*", re.IGNORECASE)
@@ -77,16 +84,16 @@ class Patterns:
         self.within = self._words(content.get("within", []))
         self.cardinals = {bare(word) for word in content.get("cardinals", [])}
         listed = [name for name in self._places if " " in name or self._dense]
-        numbered = [re.escape(form).replace("<n>", r"\d{1,3}") for form in content["numbered"] if form[:3] != "<n>"]
-        self.of_the_list = self._whole("|".join([one_of(listed), *numbered]))
         self._of_the_list_ends = re.compile(rf"(?:{one_of(listed)})$", re.IGNORECASE)
         self.verbs = re.compile(rf"(?:^|\s)(?:{'|'.join([*content.get('verbs', []), '(?!)'])})$", re.IGNORECASE)
         self.remarks = re.compile(begins_with(content["remarks"]), re.IGNORECASE)
         years = content["years"]
         self._denials = self._whole("|".join([*content.get("denials", []), "(?!)"]))
         self._turns = self._whole("|".join(years["turns"]))
-        self._fill = begins_with(
-            [*map(bare, [*years["fill"], *years["things"], *content.get("openers", [])]), *self.politeness]
+        fill = [*years["fill"], *years["things"], *content.get("fill", [])]
+        self._fill = re.compile(begins_with([*map(bare, fill), *openers, *self.politeness]))
+        self._begins_behind = re.compile(
+            rf"\W*(?<!\w)(?:{one_of([*content['begins'], *content['joins']])})$", re.IGNORECASE
         )
         self.ties = re.compile(rf"^\s*{begins_with(content['ties'])}[\s,，:：]*", re.IGNORECASE)
         self.tie: str = content["tie"]
@@ -98,12 +105,12 @@ class Patterns:
             return int("".join(filter(str.isdigit, named)))
         return self._places.get(named)
 
-    def _at_the_ends(self, words: Sequence[str]) -> re.Pattern[str]:
-        """Some words at the beginning and at the end of a bare text."""
-        one = one_of(words)
+    def _at_the_ends(self, first: Sequence[str], last: Sequence[str] = ()) -> re.Pattern[str]:
+        """Some words at the beginning and, the same or others, at the end of a bare text."""
+        begin, end = (_apostrophes_or_not(one_of(words)) for words in (first, last or first))
         if self._dense:  # no spaces between words
-            return re.compile(rf"^(?:(?:{one}) ?)+|(?: ?(?:{one}))+$")
-        return re.compile(rf"^(?:(?:{one})(?!\w) ?)+|(?: ?(?<!\w)(?:{one}))+$")
+            return re.compile(rf"^(?:(?:{begin}) ?)+|(?: ?(?:{end}))+$")
+        return re.compile(rf"^(?:(?:{begin})(?!\w) ?)+|(?: ?(?<!\w)(?:{end}))+$")
 
     def _words(self, words: Sequence[str]) -> re.Pattern[str]:
         """One of some words, anywhere in a text."""
@@ -129,12 +136,16 @@ class Patterns:
     def says_nothing(self, text: str) -> bool:
         """Whether a text asks for nothing of its own: "I'm looking for something"."""
         said = bare(text)
-        while said and (match := re.match(self._fill, said)):
+        while said and (match := self._fill.match(said)):
             said = said[match.end() :].lstrip()
         return not said
 
+    def closed(self, text: str) -> str:
+        """A text without words behind it with which something else would begin."""
+        return self._begins_behind.sub("", text)
+
     def opened(self, said: str) -> str:
-        """A bare text without politeness, and without what requests begin with, such as "I'm looking for"."""
+        """A bare text without politeness, and what else stands at the ends: "I'm looking for", "from your list"."""
         return self._open.sub("", said).strip() or said
 
     def without_politeness(self, said: str) -> str:
@@ -160,10 +171,15 @@ def bare_title(title: str) -> str:
         words = words[1:]
     if len(words) > 1 and words[-1] in ARTICLES:
         words = words[:-1]
-    return " ".join(words)
+    return " ".join(words).replace("'", "")
 
 
 def bare(text: str) -> str:
     """Lower case and without accents and punctuation; apostrophes are of one kind, spaces single."""
     plain_text = "'".join(plain(part) for part in APOSTROPHES.split(text))
-    return " ".join(_PUNCTUATION.sub(" ", plain_text).split())
+    return " ".join(_QUOTES.sub(" ", _PUNCTUATION.sub(" ", plain_text)).split())
+
+
+def _apostrophes_or_not(expression: str) -> str:
+    """A pattern that also fits where apostrophes are left out: "ive seen"."""
+    return expression.replace("'", "'?")

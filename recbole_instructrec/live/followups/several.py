@@ -10,7 +10,7 @@ from recbole_instructrec.live.followups import OF_ANY_ITEM, FollowUp, another, f
 from recbole_instructrec.live.followups.patterns import LONGEST, OF_AN_ITEM, RESET, Patterns, bare, languages, patterns
 
 # What may be said of the list before something else, where punctuation stands between.
-_OF_THE_LIST = (RESET, "undo", "unseen", "any_year")
+_MAY_BEGIN = (RESET, "undo", "unseen", "any_year")
 
 # Whoever says more than this in one breath says something else; parts are looked at again and again.
 _LONGEST = 250
@@ -22,10 +22,10 @@ _MOST_PLACES = 12
 _MOST_WORDS = 5
 
 # Neither within "20,000" nor behind the letters of "L.A.".
-_PUNCTUATION = re.compile(r"(?:(?:(?<!\d)[,.]|[,.](?!\d)|[;!，；。！、])(?<!\b[^\W\d_]\.)|\s[-–—]+\s)+\s*")
+_PUNCTUATION = re.compile(r"(?:(?:(?<!\d)[,.]|[,.](?!\d)|[;!?()，；。！？、（）])(?<!\b[^\W\d_]\.)|\s[-–—]+\s)+\s*")
 
 
-_MARKS = " ,;.!，；。！、-–—"
+_MARKS = " ,;.!?()，；。！？、（）-–—"
 
 
 class Several(NamedTuple):
@@ -78,7 +78,12 @@ class Finder:
         """
         if len(text) > _LONGEST:
             return None
-        return self._at_the_beginning(text, after) or self._within(text) or self._at_the_end(text)
+        found = self._at_the_beginning(text, after) or self._within(text) or self._at_the_end(text)
+        if found is None:
+            return None
+        if _counts(follow_up(found.before, "", *self._of)):  # "I saw one like Alien"
+            return None
+        return found._replace(before=_wish(found.before), rest="" if _says_nothing(found.rest) else found.rest)
 
     def _at_the_beginning(self, text: str, after: FollowUp | None) -> Several | None:
         """ "More like the second one, but nothing scary"."""
@@ -113,12 +118,15 @@ class Finder:
                     continue
                 if not first.by_place and not stands_out(text[match.end() : end]):
                     continue
+                if any(map(str.isalnum, text[:start])) and not _can_stand_behind(first, text[:start]):
+                    return None
                 clause = _last_clause(text[:start], known)
                 verb = start == match.start() and (known.verbs.search(clause) or known.ends_with_place(clause))
-                if verb or known.denies(clause):
+                refused = _says_nothing(text[:start]) and _PUNCTUATION.search(text[:start])  # "no, more like"
+                if verb or (known.denies(clause) and not refused):
                     return None
                 if not rest or self._begins(first, rest, apart):
-                    return Several(_wish(text[:start]), first, said, rest)
+                    return Several(text[:start], first, said, rest)
         return None
 
     def _at_the_end(self, text: str) -> Several | None:
@@ -128,19 +136,21 @@ class Finder:
             first = self._spoken(said)
             if first is None or first.item is None or not any(map(str.isalnum, before)):
                 continue
+            if not _can_stand_behind(first):
+                return None
             # "Nothing scary, like Alien", "anything but films like Alien"
             denied = any(known.denies(f"{_last_clause(before, known)} {said}") for known in _all())
             if first.kind in OF_ANY_ITEM and not first.by_place and denied:
                 return None
-            return Several(_wish(before), first, said, "")
+            return Several(before, first, said, "")
         return None
 
     def _spoken(self, said: str) -> FollowUp | None:
         """What a part of a text says of an item, or of the list."""
         found = follow_up(said, "", *self._of) or follow_up(_untied(said), "", *self._of)
-        if found is None or found.kind == "why" or found.kind not in (*OF_AN_ITEM, *_OF_THE_LIST):
+        if found is None or found.kind == "why" or found.kind not in (*OF_AN_ITEM, *_MAY_BEGIN):
             return None
-        if found.cardinal and found.kind not in OF_ANY_ITEM:  # "not one bad joke"
+        if _counts(found):
             return None
         return None if found.missing and (found.vague or not self._shown) else found
 
@@ -148,7 +158,7 @@ class Finder:
         """Whether something else begins behind what is said of an item, and it is not the rest of a title."""
         if apart or not any(map(str.isalnum, rest)):
             return any(map(str.isalnum, rest))
-        if first.kind in _OF_THE_LIST:
+        if first.kind in _MAY_BEGIN:
             return False
         parts = (rest, *(rest[:place] for place in _places(rest)))
         if any(another(part, first, *self._of) for part in parts):
@@ -197,6 +207,8 @@ def _parted(text: str, place: int) -> tuple[str, str, bool]:
     """What stands before and behind a place, and whether there is punctuation between."""
     before, behind = text[:place].strip(), text[place:].strip()
     ended, begun = before.rstrip(_MARKS), behind.lstrip(_MARKS)
+    if "(" not in begun and "（" not in begun:
+        begun = begun.rstrip(")）")
     return ended, begun, ended != before or begun != behind
 
 
@@ -206,9 +218,29 @@ def _last_clause(text: str, known: Patterns) -> str:
 
 
 def _wish(text: str) -> str:
-    """What is asked for in a text; empty for nothing, also where it is of the list: "I haven't seen the first one"."""
+    """What is asked for in a text; empty for nothing."""
     said = text.strip().rstrip(_MARKS)
-    return "" if any(known.says_nothing(said) or known.of_the_list.search(said) for known in _all()) else said
+    for known in _all():
+        said = known.closed(said).rstrip(_MARKS)
+    return "" if _says_nothing(said) else said
+
+
+def _says_nothing(text: str) -> bool:
+    return any(known.says_nothing(text) for known in _all())
+
+
+def _counts(found: FollowUp | None) -> bool:
+    """Whether a number may count something else: "not one bad joke", "I saw one"."""
+    return found is not None and found.cardinal and found.kind not in OF_ANY_ITEM
+
+
+def _can_stand_behind(found: FollowUp, wish: str = "") -> bool:
+    """Whether an item can be named so behind other words: "for 2 kids, not 3" speaks of no item of the list, and "I saw
+    Heat, something like it" of none of those before."""
+    if found.cardinal or found.named.isdigit():
+        return False
+    vague = patterns(found.language).place(found.named) == 0
+    return not vague or (0 < len(wish.split()) <= _MOST_WORDS and not _PUNCTUATION.search(wish.strip()))
 
 
 def _untied(text: str) -> str:
