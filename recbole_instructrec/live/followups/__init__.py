@@ -242,9 +242,14 @@ def tied(text: str, language: str) -> str:
 
 def _matches(said: str) -> Iterator[tuple[str, Patterns, str, re.Match[str]]]:
     """Patterns that fit a bare text, as it is or politeness aside: language, its patterns, kind, match."""
+    dense = DENSE.search(said) is not None
     for language in languages():
         known = patterns(language)
+        if known.dense and not dense:
+            continue
         for form in dict.fromkeys((said, known.opened(said))):
+            if not known.any.fullmatch(form):
+                continue
             for kind, expression in known.kinds:
                 match = expression.fullmatch(form)
                 if match is not None:

@@ -72,8 +72,11 @@ class Patterns:
                 ]
                 expression = f"{articles}(?P<place>.+?){behind}".join(parts) if len(parts) > 1 else parts[0]
                 self.kinds.append((kind, re.compile(expression)))
+        # Most texts are none of them.
+        self.any = re.compile("|".join(re.sub(r"\?P<\w+>", "?:", one.pattern) for _, one in self.kinds))
         self.politeness = [bare(word) for word in content["politeness"]]
-        self._dense = bool(DENSE.search("".join(self.politeness)))
+        #: Whether there are no spaces between words.
+        self.dense = bool(DENSE.search("".join(self.politeness)))
         self._polite = self._at_the_ends(self.politeness)
         openers, endings = [bare(word) for word in content.get("openers", [])], content.get("endings", [])
         self._open = self._at_the_ends([*self.politeness, *openers], [*self.politeness, *map(bare, endings)])
@@ -83,7 +86,7 @@ class Patterns:
         self.closes = self._words(content.get("closes", []))
         self.within = self._words(content.get("within", []))
         self.cardinals = {bare(word) for word in content.get("cardinals", [])}
-        listed = [name for name in self._places if " " in name or self._dense]
+        listed = [name for name in self._places if " " in name or self.dense]
         self._of_the_list_ends = re.compile(rf"(?:{one_of(listed)})$", re.IGNORECASE)
         self.verbs = re.compile(rf"(?:^|\s)(?:{'|'.join([*content.get('verbs', []), '(?!)'])})$", re.IGNORECASE)
         self.remarks = re.compile(begins_with(content["remarks"]), re.IGNORECASE)
@@ -108,7 +111,7 @@ class Patterns:
     def _at_the_ends(self, first: Sequence[str], last: Sequence[str] = ()) -> re.Pattern[str]:
         """Some words at the beginning and, the same or others, at the end of a bare text."""
         begin, end = (_apostrophes_or_not(one_of(words)) for words in (first, last or first))
-        if self._dense:  # no spaces between words
+        if self.dense:  # no spaces between words
             return re.compile(rf"^(?:(?:{begin}) ?)+|(?: ?(?:{end}))+$")
         return re.compile(rf"^(?:(?:{begin})(?!\w) ?)+|(?: ?(?<!\w)(?:{end}))+$")
 
@@ -118,7 +121,7 @@ class Patterns:
 
     def _whole(self, expression: str) -> re.Pattern[str]:
         """An expression of whole words, where there are spaces between words."""
-        return re.compile(expression if self._dense else rf"(?<!\w)(?:{expression})(?!\w)", re.IGNORECASE)
+        return re.compile(expression if self.dense else rf"(?<!\w)(?:{expression})(?!\w)", re.IGNORECASE)
 
     def clauses(self, text: str) -> list[str]:
         """Parts of a text that words such as "no" reach over."""
