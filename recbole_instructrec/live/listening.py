@@ -134,6 +134,8 @@ class Listener:
         -------
         Heard
         """
+        finder = Finder(talk.shown, self._catalogue.titled, talk.latest)
+        said = finder.spelled_out(said) if said else said
         years = years_in(said) if said and self._catalogue.dated else None
         words = said if years is None else years.rest  # that are read
         of_before = said is None or (years is not None and years.goes_on and not words)
@@ -147,7 +149,7 @@ class Listener:
             spoken = self._after(words, after, spoken, talk)
         if said and (spoken is None or spoken.kind == "goes_on" or (years and spoken.kind not in _WITH_YEARS)):
             for text in dict.fromkeys((said, words or "")):
-                several = Finder(talk.shown, self._catalogue.titled, talk.latest).find(text, after)
+                several = finder.find(text, after)
                 if several is not None:
                     heard = self._hear_several(several, talk, undone, language)
                     if years is not None and text == words:  # they stood within what is said of the item
@@ -272,7 +274,9 @@ class Listener:
             found = request.turned(spoken.kind, catalogue.years[list(talk.shown)])
             if found is None:
                 return say.note("no_years")
-            request.bound(found, Years(*found).said)
+            if found[0] > found[1]:
+                return say.note("no_further")
+            request.turn(found, Years(*found).said)
         elif item is not None:
             return self._of_item(request, spoken, item, talk, say)
         elif spoken.kind == UNDO:
@@ -286,16 +290,24 @@ class Listener:
             return say.note("why", title=title, reason=talk.reasons.get(item) or say.note("no_reason"))
         if kind == "more_like":  # of what was asked for
             request.toward, request.passed = [*(request.toward if spoken.also else []), item], []
-            named = " and ".join(self._catalogue.titles[other] for other in request.toward)
-            request.steps = [one for one in request.steps if one[0] != kind]
-            request.steps.append((kind, f"more like {named}"))
+            self._step_toward(request)
             return ""  # the request says so as long as it is so
         if kind == "not_seen":
             return ""
         if kind == "less_like":
+            if item in request.toward:  # not any more
+                request.toward = [other for other in request.toward if other != item]
+                self._step_toward(request)
             request.away.append(item)
             request.steps.append((kind, f"less like {title}"))
         return say.note(kind, title=title)
+
+    def _step_toward(self, request: Request) -> None:
+        """Among the steps, ask for more of the items that more of is asked for, and of no others."""
+        request.steps = [one for one in request.steps if one[0] != "more_like"]
+        if request.toward:
+            named = " and ".join(self._catalogue.titles[other] for other in request.toward)
+            request.steps.append(("more_like", f"more like {named}"))
 
     def of_no_item(self, words: str, say: Phrases, heard: Mapping[str, Sequence[str]] | None = None) -> str:
         """What is said of a title that was named in vain.

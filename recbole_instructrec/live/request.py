@@ -37,6 +37,8 @@ class Request:
         Items of earlier pages.
     years : tuple of int or None
         The first and the last that are asked for.
+    said_years : tuple of int or None
+        Those that were said, which "older" and "newer" stay within.
     untaught : bool
         Whether the last words are of a language that the model was not taught.
     steps : list of tuple of str
@@ -53,6 +55,7 @@ class Request:
     away: list[int] = field(default_factory=list)
     passed: list[int] = field(default_factory=list)
     years: tuple[int, int] | None = None
+    said_years: tuple[int, int] | None = None
     untaught: bool = False
     steps: list[tuple[str, str]] = field(default_factory=list)
     unseen: bool = False
@@ -130,12 +133,20 @@ class Request:
         if not years.any():
             return None
         middle = int(np.median(years[years > 0]))
-        return (FIRST, middle - 1) if kind == "older" else (middle + 1, LAST)
+        first, last = self.said_years or (FIRST, LAST)
+        older, newer = (first, min(last, middle - 1)), (max(first, middle + 1), last)
+        return older if kind == "older" else newer
+
+    def turn(self, years: tuple[int, int], said: str) -> None:
+        """Ask for years that are older or newer, as :meth:`turned` finds them; bounds that were said stay."""
+        of_before = self.said_years
+        self.bound(years, said)
+        self.said_years = of_before
 
     def bound(self, years: tuple[int, int] | None, said: str) -> None:
         """Ask for some years alone, or for any; what was said of years before is dropped.
 
-        Between older than the one list and newer than the next there may be nothing.
+        Between older than the one list and newer than the next there may be nothing, so these bound nothing further.
 
         Parameters
         ----------
@@ -144,7 +155,7 @@ class Request:
         said : str
             Words that do so; empty where another step holds them.
         """
-        self.years, self.passed = years, []
+        self.years, self.said_years, self.passed = years, years, []
         self.steps = [step for step in self.steps if step[0] != YEARS]
         if said:
             self.steps.append((YEARS, said))

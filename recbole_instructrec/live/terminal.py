@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import textwrap
@@ -14,11 +15,16 @@ from recbole_instructrec.live.phrases import DEFAULT, Phrases, phrases
 from recbole_instructrec.live.recommender import Recommender
 from recbole_instructrec.live.session import Answer, Item, Session
 
-_REACTION = re.compile(r"(click|like|dislike|seen|skip|undo)\s+#?(\d+)", re.IGNORECASE)
+_REACTION = re.compile(r"(click|like|dislike|seen|skip|undo)\s+(#?\d+(?:[\s,]+#?\d+)*)", re.IGNORECASE)
+_NO_NUMBER = re.compile(r"(click|like|dislike|seen|skip|why|rate)(?:\s+#?\d+)?", re.IGNORECASE)
 _RATE = re.compile(r"rate\s+#?(\d+)\s+(-?[\d.]+)", re.IGNORECASE)
 _WHY = re.compile(r"why\s+#?(\d+)", re.IGNORECASE)
 _RULE = re.compile(r"(must_not|must)\s+(\S+?)\s*=\s*(.+)", re.IGNORECASE)
+_RULES = re.compile(r"(must_not|must)(?:\s+(\{.*)|\b(?=\s*$|\s.*=))", re.IGNORECASE | re.DOTALL)
 _BOUNDS = re.compile(r"(-?[\d.]*)\.\.(-?[\d.]*)")
+
+
+_HISTORY = 20  # items that are shown
 
 
 class Chat:
@@ -86,23 +92,20 @@ class Chat:
         if command in commands:
             commands[command]()
         elif match := _REACTION.fullmatch(text):
-            self._react(int(match[2]), match[1].lower())
+            self._react([int(place) for place in re.findall(r"\d+", match[2])], match[1].lower())
         elif match := _RATE.fullmatch(text):
-            self._react(int(match[1]), "rating", _number(match[2], "rating"))
+            self._react([int(match[1])], "rating", _number(match[2], "rating"))
         elif match := _WHY.fullmatch(text):
             item = self._item(int(match[1]))
             self._say(f"{item.title}: {item.reasons.sentence if item.reasons else ''}")
+        elif match := _NO_NUMBER.fullmatch(text):
+            raise LiveError(self._phrases.chat("which_number", command=match[1].lower()))
         elif match := _RULE.fullmatch(text):
-            rules = self._must if match[1].lower() == "must" else self._must_not
-            column, before = match[2], dict(rules)
-            rules[column] = _condition(match[3])
-            try:
-                self._recommender.rules.allowed(self._must, self._must_not)
-            except LiveError:
-                rules.clear()
-                rules.update(before)
-                raise
-            self._again()
+            self._rule(match[1].lower(), {match[2]: _condition(match[3])})
+        elif match := _RULES.match(text):
+            self._rule(match[1].lower(), _conditions(match[2], match[1].lower()))
+        elif command.startswith("/"):
+            raise LiveError(self._phrases.chat("no_command", command=text.split()[0][:40]))
         elif command.startswith("variety "):
             variety = _number(command.split(None, 1)[1], "variety")
             if not 0.0 <= variety <= 1.0:
@@ -127,13 +130,25 @@ class Chat:
         """The same request, after a rule or a reaction."""
         self._ask(None)
 
-    def _react(self, place: int, event: str, rating: float | None = None) -> None:
-        item = self._item(place)
-        self._session.feedback(item.id, event, rating)
-        if event == UNDO:
-            self._say(self._phrases.note(UNDO, title=item.title))
-        else:
-            self._tell(event, title=item.title, rating=f"{rating:g}" if rating is not None else "")
+    def _rule(self, kind: str, conditions: dict[str, object]) -> None:
+        rules = self._must if kind == "must" else self._must_not
+        before = dict(rules)
+        rules.update(conditions)
+        try:
+            self._recommender.rules.allowed(self._must, self._must_not)
+        except LiveError:
+            rules.clear()
+            rules.update(before)
+            raise
+        self._again()
+
+    def _react(self, places: list[int], event: str, rating: float | None = None) -> None:
+        for item in [self._item(place) for place in dict.fromkeys(places)]:  # all of this list
+            self._session.feedback(item.id, event, rating)
+            if event == UNDO:
+                self._say(self._phrases.note(UNDO, title=item.title))
+            else:
+                self._tell(event, title=item.title, rating=f"{rating:g}" if rating is not None else "")
         self._again()
 
     def _undo(self) -> None:
@@ -151,9 +166,11 @@ class Chat:
         show(answer, self._out, self._width)
 
     def _history(self) -> None:
-        taken = self._session.history(20)
-        for one in taken:
+        taken = self._session.history(100_000)
+        for one in taken[:_HISTORY]:
             self._say(f"  {one['title']}")
+        if len(taken) > _HISTORY:
+            self._tell("history_more", n=len(taken) - _HISTORY)
         if not taken:
             self._tell("history_none")
 
@@ -227,6 +244,15 @@ def _condition(text: str) -> object:
             raise LiveError(f"{text}: bounds are written 1990..1999, 1990.. or ..1999.") from None
     values = [value.strip() for value in text.split(",") if value.strip()]
     return values[0] if len(values) == 1 else values
+
+
+def _conditions(text: str | None, kind: str) -> dict[str, object]:
+    """Conditions as the API takes them: {"genre": "Comedy"}."""
+    try:
+        found = json.loads(text or "")
+    except json.JSONDecodeError:
+        raise LiveError(f'{kind}: write {kind} COLUMN=VALUE, or {kind} {{"COLUMN": "VALUE"}}.') from None
+    return dict(found)
 
 
 def _number(text: str, what: str) -> float:

@@ -350,6 +350,14 @@ def test_a_title_that_several_items_have_is_told(session: Session, recommender: 
     assert session.ask("films like Sabrina", 1, reasons=False).note.startswith("2 items are called “Sabrina”")
 
 
+def test_less_like_an_item_takes_back_more_like_it(session: Session):
+    titles = [item.title for item in session.ask("a comedy", 5)]
+    session.ask("more like the second one", 5)
+    answer = session.ask("not like that", 5)
+    assert answer.note == f"Less like {titles[1]}." and titles[1] not in [item.title for item in answer]
+    assert answer.steps == ["a comedy", f"less like {titles[1]}"]
+
+
 def test_why_an_item_is_there(session: Session):
     first = session.ask("a comedy", 3)
     answer = session.ask("why the second one?", 3)

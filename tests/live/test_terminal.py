@@ -54,6 +54,44 @@ def test_rules_hold_until_they_are_taken_off(recommender: Recommender):
     assert "No rules any more." in off and "  1. Film number" in off, "the list is made anew"
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("like", "! like: say which number of the list"),
+        ("seen", "! seen: say which number of the list"),
+        ("rate 1", "! rate: say which number of the list"),
+        ("why", "! why: say which number of the list"),
+        ("/help", "! There is no command /help"),
+        ("must", "! must: write must COLUMN=VALUE"),
+        ("must genre=", "! must: write must COLUMN=VALUE"),
+        ("must not genre=War", "! must: write must COLUMN=VALUE"),
+        ('must {"genre": "War"', "! must: write must COLUMN=VALUE"),
+        ('must {"gnre": "War"}', "! must: the items have no column 'gnre'"),
+    ],
+)
+def test_a_mistyped_command_is_no_request(recommender: Recommender, line: str, told: str):
+    said = talk(recommender, "a comedy", line)
+    assert told.lower() in said.split(f"> {line}")[1].lower()
+    assert len(recommender.store.events()) == 1, "nothing was asked for, and nothing stored"
+
+
+def test_rules_as_the_api_takes_them(recommender: Recommender):
+    said = talk(recommender, 'must_not {"genre": "Horror"}', 'must {"genre": ["War", "Comedy"]}', "rules")
+    assert "must genre=['War', 'Comedy']; must_not genre=Horror" in said
+
+
+def test_reactions_to_several(recommender: Recommender):
+    talk(recommender, "a comedy", "seen 1, 3", "like 7")
+    shown = recommender.store.events("u1")[0].shown
+    reactions = recommender.store.events("u1", reactions_only=True)
+    assert [(event.kind, event.item) for event in reactions] == [("seen", shown[0]), ("seen", shown[2])]
+
+
+def test_what_must_be_seen_is_a_request(recommender: Recommender):
+    talk(recommender, "must see films")
+    assert [event.instruction for event in recommender.store.events()] == ["must see films"]
+
+
 def test_a_conversation_is_in_the_language_that_is_spoken(recommender: Recommender):
     said = talk(recommender, "喜剧", "like 1", "like 7", "history", "undo", "rules", "a comedy", "like 1")
     chinese, english = said.split("> a comedy")

@@ -263,6 +263,25 @@ def test_a_list_keeps_within_the_years_that_are_asked_for(dated: Recommender):
     )
 
 
+def test_older_and_newer_stay_within_years_that_were_said(dated: Recommender):
+    session, again = dated.session("u1"), dated.session("u1")
+    shown = years(dated, session.ask("films before 1985", 5))
+    answer = session.ask("something newer", 5)
+    assert all(sorted(shown)[2] < year <= 1984 for year in years(dated, answer)) and len(answer)
+    for step in answer.steps:
+        told = again.ask(step, 5)
+    assert ids(told) == ids(answer) and told.note.split(".")[0] == answer.note.split(".")[0]
+    shown = years(dated, answer)
+    answer = session.ask("only older ones", 5)
+    assert all(year < sorted(shown)[len(shown) // 2] for year in years(dated, answer)) and len(answer)
+    session = dated.session("a newcomer")
+    session.ask("films from 1980", 5)
+    answer = session.ask("something newer", 5)
+    assert "There is nothing further within the years that you asked for." in answer.note
+    assert set(years(dated, answer)) == {1980}
+    assert "There is nothing further" not in session.ask("any year", 5).note
+
+
 def test_where_no_years_are_known_the_words_are_read(session: Session):
     answer = session.ask("a comedy from before 1980", 5)
     assert answer.heard == "a comedy from before 1980" and answer.note == ""

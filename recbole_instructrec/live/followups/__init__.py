@@ -36,6 +36,9 @@ __all__ = [
     "title_of",
 ]
 
+#: Of those that speak of an item, the ones that may name any by a title that is written as one.
+OF_WHAT_WAS_TAKEN = ("seen", "like", "dislike")
+
 #: Of those that speak of an item, the ones that may name any of the catalogue by its title.
 OF_ANY_ITEM = ("more_like", "less_like")
 
@@ -130,7 +133,9 @@ def follow_up(
         denied, kind = kind == "not", "dislike" if kind == "not" else kind
         # "more like a western" speaks of no item.
         if item is not None and item not in (*shown, latest) and kind not in OF_ANY_ITEM:
-            item = None  # "I love kids" is no word on a film that nobody has spoken of
+            # "I love kids" is no word on a film that nobody has spoken of, "I love Fargo" is.
+            of_taken = kind in OF_WHAT_WAS_TAKEN and not denied
+            item = item if of_taken and stands_out(_written(named, text), 1 if kind == "seen" else 100) else None
         if item is not None or missing:
             vague = bool(missing) and known.place(missing) == 0
             place = known.place(named) is not None
@@ -260,10 +265,15 @@ def title_of(text: str) -> str:
     """What stands for a title in a text such as "films like Zorgon", as it was written; empty where nothing does."""
     for _, _, kind, match in _matches(bare(text)) if len(text) <= LONGEST else ():
         if kind in OF_ANY_ITEM:
-            words = r"\W+".join(map(re.escape, match["place"].split()))
-            written = re.search(rf"[\"'“《]?{words}", text, re.IGNORECASE)
-            return written[0] if written else match["place"]
+            return _written(match["place"], text)
     return ""
+
+
+def _written(bare_words: str, text: str) -> str:
+    """Bare words as they stand in a text, with a quotation mark before them."""
+    words = r"\W+".join(map(re.escape, bare_words.split()))
+    written = re.search(rf"[\"'“《]?{words}", text, re.IGNORECASE)
+    return written[0] if written else bare_words
 
 
 def open_ended(text: str) -> str:

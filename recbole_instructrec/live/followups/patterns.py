@@ -58,6 +58,8 @@ class Patterns:
 
     def __init__(self, content: dict[str, Any]) -> None:
         self._places = {bare(str(name)): int(place) for place, names in content["places"].items() for name in names}
+        self._groups = {name.lower(): int(n) for n, names in content["groups"].items() for name in names}
+        self._spelled: list[str] = content["spelled"]
         self._numbered = re.compile("|".join(_NUMBER.join(map(re.escape, f.split("<n>"))) for f in content["numbered"]))
         articles = "".join(f"(?:{re.escape(word)} )?" for word in content["articles"])
         things = one_of(content["things"])
@@ -77,6 +79,7 @@ class Patterns:
         self.politeness = [bare(word) for word in content["politeness"]]
         #: Whether there are no spaces between words.
         self.dense = bool(DENSE.search("".join(self.politeness)))
+        self._group = self._words(list(self._groups))
         self._polite = self._at_the_ends(self.politeness)
         openers, endings = [bare(word) for word in content.get("openers", [])], content.get("endings", [])
         self._open = self._at_the_ends([*self.politeness, *openers], [*self.politeness, *map(bare, endings)])
@@ -107,6 +110,16 @@ class Patterns:
         if self._numbered.fullmatch(named):
             return int("".join(filter(str.isdigit, named)))
         return self._places.get(named)
+
+    def spelled_out(self, text: str, n: int) -> str:
+        """A text in which several items of a list of n are named one by one: "I've seen the first two"."""
+        form, joint = self._spelled
+
+        def places(match: re.Match[str]) -> str:
+            named = self._groups[match[0].lower()] or n
+            return joint.join(form.replace("<n>", str(place)) for place in range(1, min(named, n) + 1))
+
+        return self._group.sub(places, text) if n else text
 
     def _at_the_ends(self, first: Sequence[str], last: Sequence[str] = ()) -> re.Pattern[str]:
         """Some words at the beginning and, the same or others, at the end of a bare text."""

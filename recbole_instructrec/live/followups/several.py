@@ -6,7 +6,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from recbole_instructrec.live.followups import OF_ANY_ITEM, FollowUp, another, follow_up, stands_out, title_of
+from recbole_instructrec.live.followups import (
+    OF_ANY_ITEM,
+    OF_WHAT_WAS_TAKEN,
+    FollowUp,
+    another,
+    follow_up,
+    stands_out,
+    title_of,
+)
 from recbole_instructrec.live.followups.patterns import LONGEST, OF_AN_ITEM, RESET, Patterns, bare, languages, patterns
 
 # What may be said of the list before something else, where punctuation stands between.
@@ -85,6 +93,17 @@ class Finder:
             return None
         return found._replace(before=_wish(found.before), rest="" if _says_nothing(found.rest) else found.rest)
 
+    def spelled_out(self, text: str) -> str:
+        """A text as it is, or with items one by one where it reacts to several: "I've seen the first two"."""
+        for known in _all():
+            longer = known.spelled_out(text, len(self._shown))
+            if longer != text and len(longer) <= _LONGEST:
+                whole = follow_up(longer, "", *self._of)
+                found = whole or ((several := self.find(longer)) and not several.before and several.first)
+                if found and found.kind in (*OF_WHAT_WAS_TAKEN, "not_seen"):
+                    return longer
+        return text
+
     def _at_the_beginning(self, text: str, after: FollowUp | None) -> Several | None:
         """ "More like the second one, but nothing scary"."""
         for place in reversed([*_places(text)]):  # the longest title
@@ -93,6 +112,9 @@ class Finder:
             if first is None and after is not None:
                 first = another(said, after, *self._of)
             if first is not None and self._begins(first, rest, apart):
+                closed = patterns(first.language).closes.search(said[-1:]) and not apart
+                if closed and first.kind in OF_ANY_ITEM and _untied(rest) == rest:  # 像第二部的喜剧
+                    return Several(rest, first, said, "")
                 return Several("", first, said, rest)
         return None
 
