@@ -445,8 +445,27 @@ class Session:
 
     def history(self, n: int = 50) -> list[dict[str, Any]]:
         """The last items that the user took, the latest first, as plain data."""
-        state, catalogue = self._recommender.users.state(self.user), self._recommender.catalogue
-        return [
-            {"id": catalogue.tokens[item], "title": catalogue.titles[item], "attributes": catalogue.attributes_of(item)}
-            for item in reversed(state.items[-n:])
-        ]
+        return [self._plain(item) for item in reversed(self._recommender.users.state(self.user).items[-n:])]
+
+    def reactions(self, n: int = 50) -> list[dict[str, Any]]:
+        """What the user said of items by reactions and did not take back, the latest item first, as plain data.
+
+        Each item comes with its ``reactions``, in their order: ``event`` and ``rating``.
+        """
+        catalogue = self._recommender.catalogue
+        by_item: dict[str, list[dict[str, Any]]] = {}
+        for one in self._recommender.users.reactions(self.user):
+            if one.item in catalogue.index:
+                told = by_item.pop(str(one.item), [])
+                by_item[str(one.item)] = [*told, {"event": one.kind, "rating": one.value}]
+        latest = list(reversed(by_item.items()))[:n]
+        return [{**self._plain(catalogue.index[token]), "reactions": told} for token, told in latest]
+
+    def _plain(self, item: int) -> dict[str, Any]:
+        """An item, as plain data."""
+        catalogue = self._recommender.catalogue
+        return {
+            "id": catalogue.tokens[item],
+            "title": catalogue.titles[item],
+            "attributes": catalogue.attributes_of(item),
+        }

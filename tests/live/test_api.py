@@ -45,6 +45,8 @@ def test_a_conversation(client: TestClient, recommender: Recommender):
     item = first["items"][0]["id"]
     assert client.post(f"{session}/feedback", json={"item": item, "event": "like"}).json() == {"event": 2}
     assert client.get(f"{session}/history").json()[0]["id"] == item
+    [reacted] = client.get(f"{session}/reactions").json()
+    assert reacted["id"] == item and reacted["reactions"] == [{"event": "like", "rating": None}]
     again = client.post(f"{session}/ask", json={"text": None, "k": 4, "hide_seen": True}).json()
     assert again["heard"] == first["heard"] and item not in [one["id"] for one in again["items"]]
     without = client.post(f"{session}/ask", json={"text": None, "without": ["Horror"]}).json()

@@ -489,11 +489,11 @@ def test_reactions_are_taken_back(page, someone):
     page.wait(lambda: len(page.events(someone, "like", "seen")) == 2 and page.idle)
     page.wait(lambda: page.text("#history-count") == "1")
     assert page.text(f"{card} .noted").startswith("Noted: you know it.")
-    page.driver.refresh()  # the page knows nothing of it any more
+    page.driver.refresh()
     page.wait(lambda: page.all("#examples button"))
     page.ask("a comedy")
     page.press(f"{card} .act.like")
-    page.wait(lambda: len(page.events(someone, "like")) == 2 and page.idle)
+    page.wait(lambda: page.text("#status") == "That is noted already.")
     page.wait(lambda: page.one(f"{card} .undo").send_keys(Keys.ENTER) is None)
     page.wait(lambda: page.text("#history-count") == "0" and page.idle)
     assert not page.one(f"{card} .noted").is_displayed() and page.items == before
@@ -518,8 +518,8 @@ def test_reactions_in_words_are_those_of_the_buttons(page, someone):
     assert first not in page.items
     assert page.text("#list .receipt").startswith("You do not like ")
     page.press("#list .receipt .undo")
-    page.wait(lambda: len(page.events(someone, "undo")) == 2 and page.idle)
-    assert first in page.items and not page.all("#list .receipt")
+    page.wait(lambda: len(page.events(someone, "undo")) == 2 and first in page.items and page.idle)
+    assert not page.all("#list .receipt")
     page.press(f'#list [data-item="{first}"] .act.dislike')
     page.wait(lambda: len(page.events(someone, "dislike")) == 2 and page.idle)
     page.ask("undo")  # in words, what a button did
@@ -529,6 +529,30 @@ def test_reactions_in_words_are_those_of_the_buttons(page, someone):
         *("like", "undo"),
         *("dislike", "undo") * 2,
     ]
+
+
+def test_reactions_stand_after_the_page_is_loaded_again(page, someone):
+    page.open(user=someone)
+    page.ask("a comedy")
+    first, second, *_ = page.items
+    page.press("#list .act.dislike")
+    page.wait(lambda: len(page.events(someone, "dislike")) == 1 and page.idle)
+    page.press(f'#list [data-item="{second}"] .act.like')
+    page.wait(lambda: len(page.events(someone, "like")) == 1 and page.idle)
+    page.driver.refresh()
+    page.wait(lambda: page.all("#examples button") and page.text("#history-count") == "1")
+    page.press("#history summary")
+    rows = page.texts("#reacted-list > li")
+    assert [row.split(" Undo")[0].rsplit(" ", 1)[1] for row in rows] == ["Liked", "Disliked"]
+    page.ask("a comedy")
+    assert page.one(f'#list [data-item="{second}"] .act.like').get_attribute("aria-pressed") == "true"
+    page.press(f'#reacted-list [data-item="{first}"] .undo')
+    page.wait(lambda: len(page.all("#reacted-list > li")) == 1 and page.idle)
+    assert page.focused.tag_name == "summary", "the button has gone"
+    page.press(f'#reacted-list [data-item="{second}"] .undo')
+    page.wait(lambda: page.text("#history-count") == "0" and page.idle)
+    assert not page.one("#reacted").is_displayed()
+    assert page.one(f'#list [data-item="{second}"] .act.like').get_attribute("aria-pressed") == "false"
 
 
 def test_a_reaction_leaves_the_page_of_the_list(page):

@@ -184,6 +184,25 @@ def test_what_another_process_takes_back_is_back_here_too(recommender: Recommend
     assert here.history(100) == there.history(100) == before
 
 
+def test_reactions_that_stand_are_told_the_latest_item_first(recommender: Recommender):
+    one, other = recommender.session("u1"), recommender.session("u1")
+    for item, event, rating in (
+        ("i3", "seen", None),
+        ("i4", "rating", 2),
+        ("i5", "dislike", None),
+        ("i3", "like", None),
+    ):
+        one.feedback(item, event, rating)
+    one.feedback("i5", "undo")
+    told = other.reactions()
+    assert [(item["id"], [(r["event"], r["rating"]) for r in item["reactions"]]) for item in told] == [
+        ("i3", [("seen", None), ("like", None)]),
+        ("i4", [("rating", 2.0)]),
+    ]
+    assert told[0]["title"] == recommender.catalogue.titles[recommender.catalogue.index["i3"]]
+    assert other.reactions(1) == told[:1] and recommender.session("u2").reactions() == []
+
+
 def test_this_one_is_what_was_spoken_of_last(session: Session, recommender: Recommender):
     titles = [item.title for item in session.ask("a comedy", 5)]
     told = session.ask("more like this", 5)

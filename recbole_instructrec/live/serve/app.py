@@ -212,6 +212,11 @@ def create_app(
         """What the user took, the latest first."""
         return [schemas.ShownItem(**one) for one in service.session(session).history()]
 
+    @app.get("/api/sessions/{session}/reactions", responses=_ERRORS)
+    def reactions(session: str) -> list[schemas.ReactedItem]:
+        """What the user said of items and did not take back, the latest item first."""
+        return [schemas.ReactedItem(**one) for one in service.session(session).reactions()]
+
     @app.post("/api/sessions/{session}/ask", responses=_ERRORS, response_model=schemas.Answered)
     async def ask(session: str, body: schemas.Ask) -> JSONResponse:
         """Ask for a list."""

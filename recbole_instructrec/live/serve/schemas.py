@@ -63,6 +63,19 @@ class ShownItem(BaseModel):
     attributes: list[str]
 
 
+class GivenReaction(BaseModel):
+    """A reaction that stands."""
+
+    event: str
+    rating: float | None
+
+
+class ReactedItem(ShownItem):
+    """An item that the user reacted to."""
+
+    reactions: list[GivenReaction]
+
+
 class Opened(BaseModel):
     """A session."""
 

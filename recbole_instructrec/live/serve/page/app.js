@@ -27,6 +27,7 @@ const STRINGS = {
     whoButton: "Begin",
     history: "What you took before",
     historyNone: "Nothing yet.",
+    reacted: "What you said of items",
     served: "{dataset}: {items} items with {attributes} attributes. Understands {languages}. Model version {version}.",
     question: "What do you feel like?",
     placeholder: "In your own words",
@@ -139,6 +140,7 @@ const STRINGS = {
     whoButton: "开始",
     history: "你以前选过的",
     historyNone: "还没有。",
+    reacted: "你对条目的反应",
     served: "{dataset}：{items} 个条目，{attributes} 种属性。能听懂{languages}。模型版本 {version}。",
     question: "你现在想要什么？",
     placeholder: "用自己的话说",
@@ -287,6 +289,7 @@ const state = {
   guest: true,
   known: false,
   history: [],
+  reacted: [], // items with the reactions that stand
   titles: new Map(), // of items by id, as far as they have been met
   answer: null,
   chips: [], // {attribute, sign, confidence, words, on}
@@ -349,6 +352,7 @@ async function begin(name) {
   const opened = await call("/api/sessions", { user: name });
   Object.assign(state, { session: opened.session, user: opened.user, known: opened.known, hideTold: null });
   takeHistory(opened.history);
+  takeReactions(await call(ofSession("reactions")));
   renderWho();
 }
 
@@ -371,6 +375,24 @@ const remembered = () => browser.get(USER) || null;
 function takeHistory(history) {
   state.history = history;
   for (const item of history) state.titles.set(item.id, item.title);
+}
+
+/** The reactions that stand, as the service knows them; what is on its way stays. */
+function takeReactions(items) {
+  state.reacted = items;
+  const known = new Map();
+  for (const { id, reactions } of items) {
+    const made = reactions
+      .filter(({ event }) => event in DID)
+      .reduce((before, { event, rating }) => afterReaction(before, event, rating), {});
+    if (made.last) known.set(id, made);
+  }
+  for (const id of new Set([...known.keys(), ...state.reactions.keys()])) {
+    if (state.reactions.get(id)?.pending) continue;
+    if (known.has(id)) state.reactions.set(id, known.get(id));
+    else state.reactions.delete(id);
+    renderCard(id);
+  }
 }
 
 // --- one thing after the other -----------------------------------------------------------------------------------------
@@ -569,6 +591,7 @@ function afterReaction(old, event, rating) {
 
 async function refreshHistory() {
   takeHistory(await inSession(() => call(ofSession("history"))));
+  takeReactions(await inSession(() => call(ofSession("reactions"))));
   renderWho();
 }
 
@@ -737,6 +760,21 @@ function renderHistory() {
   $("history-count").textContent = number(state.history.length);
   const items = state.history.map((item) => make("li", {}, foreign(item.title), attributeList(item.attributes)));
   $("history-list").replaceChildren(...(items.length ? items : [make("li", { class: "quiet" }, t("historyNone"))]));
+  const given = { like: "liked", dislike: "disliked", seen: "seenDone" };
+  const told = ({ event, rating }) =>
+    event === "rating" ? t("rateTo", { n: number(rating), most: number(scale().at(-1)) }) : given[event] && t(given[event]);
+  const reacted = state.reacted
+    .map((item) => ({ item, said: item.reactions.map(told).filter(Boolean) }))
+    .filter(({ said }) => said.length)
+    .map(({ item, said }) => {
+      const words = make("span", { class: "quiet" }, [...new Set(said)].join(t("comma")));
+      return make("li", { "data-item": item.id }, foreign(item.title), " ", words, " ", undoOf(item));
+    });
+  const list = $("reacted-list");
+  const focused = list.contains(document.activeElement);
+  list.replaceChildren(...reacted);
+  $("reacted").hidden = !reacted.length;
+  if (focused) $("history").querySelector("summary").focus(); // the button has gone
 }
 
 /** The languages that the model reads, as they are called in that of the page. */
@@ -1189,12 +1227,12 @@ async function start() {
 function introduce(name) {
   enqueue(async () => {
     if (!state.about) await start();
+    for (const some of [state.reactions, state.open]) some.clear();
     await begin(name || null);
     if (name) browser.set(USER, name);
     else browser.remove(USER);
     Object.assign(state, { guest: !name, answer: null, chips: [], note: "", receipt: null });
     Object.assign(state, { hide: null, fresh: false });
-    for (const some of [state.reactions, state.open]) some.clear();
     $("change").open = false;
     renderWho();
     renderAnswer();
