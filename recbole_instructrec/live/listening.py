@@ -184,6 +184,10 @@ class Listener:
         if several.before:
             asked = self.hear(several.before, talk, undone, language)
             talk = Talk(asked.request, talk.shown, asked.latest, talk.reasons, asked.language)
+            if first.denied and asked.reactions:  # "I've seen all of these, but not the second"
+                asked.reactions = [one for one in asked.reactions if one[1] != first.item]
+                if asked.kind == "seen":
+                    several = several._replace(first=replace(first, kind="not_seen"))
             then = self._hear_several(several._replace(before=""), talk, undone, language)
             # A request of its own is new as a whole.
             then.new = ", ".join(filter(None, (asked.new, then.new))) if asked.kind else ""
@@ -290,6 +294,8 @@ class Listener:
             return say.note("why", title=title, reason=talk.reasons.get(item) or say.note("no_reason"))
         if kind == "more_like":  # of what was asked for
             request.toward, request.passed = [*(request.toward if spoken.also else []), item], []
+            request.away = [other for other in request.away if other != item]
+            request.steps = [one for one in request.steps if one != ("less_like", f"less like {title}")]
             self._step_toward(request)
             return ""  # the request says so as long as it is so
         if kind == "not_seen":
@@ -298,8 +304,9 @@ class Listener:
             if item in request.toward:  # not any more
                 request.toward = [other for other in request.toward if other != item]
                 self._step_toward(request)
-            request.away.append(item)
-            request.steps.append((kind, f"less like {title}"))
+            if item not in request.away:
+                request.away.append(item)
+                request.steps.append((kind, f"less like {title}"))
         return say.note(kind, title=title)
 
     def _step_toward(self, request: Request) -> None:

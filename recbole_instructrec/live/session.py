@@ -447,7 +447,7 @@ class Session:
         """The last items that the user took, the latest first, as plain data."""
         return [self._plain(item) for item in reversed(self._recommender.users.state(self.user).items[-n:])]
 
-    def reactions(self, n: int = 50) -> list[dict[str, Any]]:
+    def reactions(self, n: int = 1000) -> list[dict[str, Any]]:
         """What the user said of items by reactions and did not take back, the latest item first, as plain data.
 
         Each item comes with its ``reactions``, in their order: ``event`` and ``rating``.

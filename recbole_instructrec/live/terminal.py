@@ -15,12 +15,12 @@ from recbole_instructrec.live.phrases import DEFAULT, Phrases, phrases
 from recbole_instructrec.live.recommender import Recommender
 from recbole_instructrec.live.session import Answer, Item, Session
 
-_REACTION = re.compile(r"(click|like|dislike|seen|skip|undo)\s+(#?\d+(?:[\s,]+#?\d+)*)", re.IGNORECASE)
+_REACTION = re.compile(r"(click|like|dislike|seen|skip|undo)\s+(#?\d{1,6}(?:[\s,]+#?\d{1,6})*)", re.IGNORECASE)
 _NO_NUMBER = re.compile(r"(click|like|dislike|seen|skip|why|rate)(?:\s+#?\d+)?", re.IGNORECASE)
-_RATE = re.compile(r"rate\s+#?(\d+)\s+(-?[\d.]+)", re.IGNORECASE)
-_WHY = re.compile(r"why\s+#?(\d+)", re.IGNORECASE)
+_RATE = re.compile(r"rate\s+#?(\d{1,6})\s+(-?[\d.]+)", re.IGNORECASE)
+_WHY = re.compile(r"why\s+#?(\d{1,6})", re.IGNORECASE)
 _RULE = re.compile(r"(must_not|must)\s+(\S+?)\s*=\s*(.+)", re.IGNORECASE)
-_RULES = re.compile(r"(must_not|must)(?:\s+(\{.*)|\b(?=\s*$|\s.*=))", re.IGNORECASE | re.DOTALL)
+_RULES = re.compile(r"(must_not|must)(?:\s*([{\[].*)|\b(?=\s*$|\s.*=))", re.IGNORECASE | re.DOTALL)
 _BOUNDS = re.compile(r"(-?[\d.]*)\.\.(-?[\d.]*)")
 
 
@@ -144,7 +144,13 @@ class Chat:
 
     def _react(self, places: list[int], event: str, rating: float | None = None) -> None:
         for item in [self._item(place) for place in dict.fromkeys(places)]:  # all of this list
-            self._session.feedback(item.id, event, rating)
+            try:
+                self._session.feedback(item.id, event, rating)
+            except LiveError as error:
+                if len(places) == 1:
+                    raise
+                self._say(f"! {error}")
+                continue
             if event == UNDO:
                 self._say(self._phrases.note(UNDO, title=item.title))
             else:
@@ -250,9 +256,11 @@ def _conditions(text: str | None, kind: str) -> dict[str, object]:
     """Conditions as the API takes them: {"genre": "Comedy"}."""
     try:
         found = json.loads(text or "")
-    except json.JSONDecodeError:
-        raise LiveError(f'{kind}: write {kind} COLUMN=VALUE, or {kind} {{"COLUMN": "VALUE"}}.') from None
-    return dict(found)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise LiveError(f'{kind}: write {kind} COLUMN=VALUE, or {kind} {{"COLUMN": "VALUE"}}.')
+    return found
 
 
 def _number(text: str, what: str) -> float:

@@ -356,6 +356,8 @@ def test_less_like_an_item_takes_back_more_like_it(session: Session):
     answer = session.ask("not like that", 5)
     assert answer.note == f"Less like {titles[1]}." and titles[1] not in [item.title for item in answer]
     assert answer.steps == ["a comedy", f"less like {titles[1]}"]
+    answer = session.ask(f"more like {titles[1]}", 5)
+    assert answer.note == f"More like {titles[1]}." and answer.steps == ["a comedy", f"more like {titles[1]}"]
 
 
 def test_why_an_item_is_there(session: Session):

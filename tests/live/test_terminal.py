@@ -66,6 +66,10 @@ def test_rules_hold_until_they_are_taken_off(recommender: Recommender):
         ("must genre=", "! must: write must COLUMN=VALUE"),
         ("must not genre=War", "! must: write must COLUMN=VALUE"),
         ('must {"genre": "War"', "! must: write must COLUMN=VALUE"),
+        ('must{"genre": "War"', "! must: write must COLUMN=VALUE"),
+        ("must [1, 2]", "! must: write must COLUMN=VALUE"),
+        ('must {"genre": ' + "[" * 100_000, "! must: write must COLUMN=VALUE"),
+        ("must_not {" + '"genre": ' + "1" * 5000 + "}", "! must_not: write must_not COLUMN=VALUE"),
         ('must {"gnre": "War"}', "! must: the items have no column 'gnre'"),
     ],
 )

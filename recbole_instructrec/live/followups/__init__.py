@@ -36,6 +36,8 @@ __all__ = [
     "title_of",
 ]
 
+_OPENING_QUOTES = ('"', "'", "“", "‘", "《", "「")
+
 #: Of those that speak of an item, the ones that may name any by a title that is written as one.
 OF_WHAT_WAS_TAKEN = ("seen", "like", "dislike")
 
@@ -133,9 +135,7 @@ def follow_up(
         denied, kind = kind == "not", "dislike" if kind == "not" else kind
         # "more like a western" speaks of no item.
         if item is not None and item not in (*shown, latest) and kind not in OF_ANY_ITEM:
-            # "I love kids" is no word on a film that nobody has spoken of, "I love Fargo" is.
-            of_taken = kind in OF_WHAT_WAS_TAKEN and not denied
-            item = item if of_taken and stands_out(_written(named, text), 1 if kind == "seen" else 100) else None
+            item = item if not denied and _is_written_as_title(named, text, kind) else None
         if item is not None or missing:
             vague = bool(missing) and known.place(missing) == 0
             place = known.place(named) is not None
@@ -194,7 +194,8 @@ def another(
     if match is None or match["place"] in known.cardinals:
         return None
     item, missing = _item(match["place"], match["thing"], known, shown, titled, latest)
-    if item not in shown and not missing and not (item is not None and kind in OF_ANY_ITEM and stands_out(alone)):
+    of_any = item is not None and kind in (*OF_ANY_ITEM, "seen") and stands_out(alone)
+    if item not in shown and not missing and not of_any:
         return None
     place = known.place(match["place"]) is not None
     also = kind == after.kind
@@ -212,7 +213,7 @@ def stands_out(written: str, most: int = 1) -> bool:
         So many words without a capital are none, articles aside.
     """
     written = written.strip()
-    if written[:1] in "\"'“‘《「":
+    if written[:1] in _OPENING_QUOTES:
         return True
     telling = bare_title(written)
     at = bare(written).rfind(telling)
@@ -267,6 +268,20 @@ def title_of(text: str) -> str:
         if kind in OF_ANY_ITEM:
             return _written(match["place"], text)
     return ""
+
+
+def _is_written_as_title(named: str, text: str, kind: str) -> bool:
+    """Whether words name an item that nobody has spoken of: "I've seen Fargo" does, "I love kids" does not.
+
+    To like or dislike, which counts for more, it takes several words and a capital, or quotation marks.
+    """
+    written, words = _written(named, text), len(bare_title(named).split())
+    if kind not in OF_WHAT_WAS_TAKEN or text.isupper():
+        return False
+    quoted = written[:1] in _OPENING_QUOTES
+    if kind == "seen":
+        return quoted or words > 1 or (written[:1].isupper() and not text.lstrip().startswith(written))
+    return quoted or (words > 1 and written[:1].isupper())
 
 
 def _written(bare_words: str, text: str) -> str:

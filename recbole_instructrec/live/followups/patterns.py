@@ -79,7 +79,10 @@ class Patterns:
         self.politeness = [bare(word) for word in content["politeness"]]
         #: Whether there are no spaces between words.
         self.dense = bool(DENSE.search("".join(self.politeness)))
-        self._group = self._words(list(self._groups))
+        plural = one_of(content.get("plurals", [])) or "(?!)"
+        ends = one_of(content.get("endings", [])) or "(?!)"
+        groups = rf"(?P<before>.*?)(?P<group>{one_of(self._groups)})(?:\s+(?:{plural}))?(?:\s+(?:{ends}))*"
+        self._group = re.compile(rf"{groups}\s*(?P<rest>$|[,;.!，；。！].*)", re.IGNORECASE | re.DOTALL)
         self._polite = self._at_the_ends(self.politeness)
         openers, endings = [bare(word) for word in content.get("openers", [])], content.get("endings", [])
         self._open = self._at_the_ends([*self.politeness, *openers], [*self.politeness, *map(bare, endings)])
@@ -111,15 +114,16 @@ class Patterns:
             return int("".join(filter(str.isdigit, named)))
         return self._places.get(named)
 
-    def spelled_out(self, text: str, n: int) -> str:
-        """A text in which several items of a list of n are named one by one: "I've seen the first two"."""
+    def spelled_out(self, text: str, n: int) -> tuple[str, str, str] | None:
+        """Of a text that speaks of several items of a list of n at once, as in "I've seen the first two, a comedy":
+        what it says of the first, the same of all of them, and the rest; None for others."""
+        match = self._group.match(text) if n else None
+        if match is None:
+            return None
         form, joint = self._spelled
-
-        def places(match: re.Match[str]) -> str:
-            named = self._groups[match[0].lower()] or n
-            return joint.join(form.replace("<n>", str(place)) for place in range(1, min(named, n) + 1))
-
-        return self._group.sub(places, text) if n else text
+        most = min(self._groups[match["group"].lower()] or n, n)
+        places = [form.replace("<n>", str(place)) for place in range(1, most + 1)]
+        return match["before"] + places[0], match["before"] + joint.join(places), match["rest"]
 
     def _at_the_ends(self, first: Sequence[str], last: Sequence[str] = ()) -> re.Pattern[str]:
         """Some words at the beginning and, the same or others, at the end of a bare text."""

@@ -96,12 +96,13 @@ class Finder:
     def spelled_out(self, text: str) -> str:
         """A text as it is, or with items one by one where it reacts to several: "I've seen the first two"."""
         for known in _all():
-            longer = known.spelled_out(text, len(self._shown))
-            if longer != text and len(longer) <= _LONGEST:
-                whole = follow_up(longer, "", *self._of)
-                found = whole or ((several := self.find(longer)) and not several.before and several.first)
-                if found and found.kind in (*OF_WHAT_WAS_TAKEN, "not_seen"):
-                    return longer
+            parts = known.spelled_out(text, len(self._shown))
+            if parts is None or len(parts[1] + parts[2]) > _LONGEST:
+                continue
+            first = follow_up(parts[0], "", *self._of)
+            whole = first is not None and first.kind in (*OF_WHAT_WAS_TAKEN, "not_seen") and not first.denied
+            if whole and not _says_otherwise(parts[2]):
+                return parts[1] + parts[2]
         return text
 
     def _at_the_beginning(self, text: str, after: FollowUp | None) -> Several | None:
@@ -248,7 +249,14 @@ def _wish(text: str) -> str:
 
 
 def _says_nothing(text: str) -> bool:
-    return any(known.says_nothing(text) for known in _all())
+    """Whether a text asks for nothing; so does a year behind a title."""
+    return re.fullmatch(r"(?:18|19|20)\d\d", text) is not None or any(known.says_nothing(text) for known in _all())
+
+
+def _says_otherwise(rest: str) -> bool:
+    """Whether what follows takes something back: "I've seen all of these, but not the first"."""
+    said = rest.lstrip(_MARKS)
+    return any(known.ties.match(said) or known.denies(said[:20]) for known in _all())
 
 
 def _counts(found: FollowUp | None) -> bool:

@@ -350,9 +350,10 @@ const ofSession = (rest) => `/api/sessions/${encodeURIComponent(state.session)}/
 /** Begin a conversation; without a name as a guest. */
 async function begin(name) {
   const opened = await call("/api/sessions", { user: name });
+  const reactions = await call(`/api/sessions/${encodeURIComponent(opened.session)}/reactions`);
   Object.assign(state, { session: opened.session, user: opened.user, known: opened.known, hideTold: null });
   takeHistory(opened.history);
-  takeReactions(await call(ofSession("reactions")));
+  takeReactions(reactions);
   renderWho();
 }
 
@@ -760,21 +761,24 @@ function renderHistory() {
   $("history-count").textContent = number(state.history.length);
   const items = state.history.map((item) => make("li", {}, foreign(item.title), attributeList(item.attributes)));
   $("history-list").replaceChildren(...(items.length ? items : [make("li", { class: "quiet" }, t("historyNone"))]));
-  const given = { like: "liked", dislike: "disliked", seen: "seenDone" };
-  const told = ({ event, rating }) =>
-    event === "rating" ? t("rateTo", { n: number(rating), most: number(scale().at(-1)) }) : given[event] && t(given[event]);
+  const told = ({ liking, rating, seen }) => [
+    liking && t(liking === "like" ? "liked" : "disliked"),
+    seen && t("seenDone"),
+    rating !== undefined && t("rateTo", { n: number(rating), most: number(scale().at(-1)) }),
+  ];
   const reacted = state.reacted
-    .map((item) => ({ item, said: item.reactions.map(told).filter(Boolean) }))
+    .map((item) => ({ item, said: told(state.reactions.get(item.id) ?? {}).filter(Boolean) }))
     .filter(({ said }) => said.length)
     .map(({ item, said }) => {
-      const words = make("span", { class: "quiet" }, [...new Set(said)].join(t("comma")));
+      const words = make("span", { class: "quiet" }, said.join(t("comma")));
       return make("li", { "data-item": item.id }, foreign(item.title), " ", words, " ", undoOf(item));
     });
   const list = $("reacted-list");
-  const focused = list.contains(document.activeElement);
+  const focused = list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.item : null;
   list.replaceChildren(...reacted);
   $("reacted").hidden = !reacted.length;
-  if (focused) $("history").querySelector("summary").focus(); // the button has gone
+  const row = focused && reacted.find((one) => one.dataset.item === focused);
+  if (focused) (row?.querySelector("button") ?? $("history").querySelector("summary")).focus(); // it may have gone
 }
 
 /** The languages that the model reads, as they are called in that of the page. */
@@ -1227,8 +1231,8 @@ async function start() {
 function introduce(name) {
   enqueue(async () => {
     if (!state.about) await start();
-    for (const some of [state.reactions, state.open]) some.clear();
     await begin(name || null);
+    state.open.clear();
     if (name) browser.set(USER, name);
     else browser.remove(USER);
     Object.assign(state, { guest: !name, answer: null, chips: [], note: "", receipt: null });
