@@ -53,6 +53,10 @@ class Talk:
     reasons: Mapping[int, str] = field(default_factory=dict)
     language: str = ""
 
+    def after(self, heard: Heard) -> Talk:
+        """The conversation within a text of which a part was heard: the list is that of before."""
+        return replace(self, request=heard.request, latest=heard.latest, language=heard.language)
+
 
 @dataclass
 class Heard:
@@ -183,12 +187,11 @@ class Listener:
         first = several.first
         if several.before:
             asked = self.hear(several.before, talk, undone, language)
-            talk = Talk(asked.request, talk.shown, asked.latest, talk.reasons, asked.language)
             if first.denied and asked.reactions:  # "I've seen all of these, but not the second"
                 asked.reactions = [one for one in asked.reactions if one[1] != first.item]
                 if asked.kind == "seen":
                     several = several._replace(first=replace(first, kind="not_seen"))
-            then = self._hear_several(several._replace(before=""), talk, undone, language)
+            then = self._hear_several(several._replace(before=""), talk.after(asked), undone, language)
             # A request of its own is new as a whole.
             then.new = ", ".join(filter(None, (asked.new, then.new))) if asked.kind else ""
             return self._joined(asked, then)
@@ -196,11 +199,9 @@ class Listener:
         self._follow(heard, several.said, first, talk, undone, phrases(heard.language))
         if first.missing or not several.rest:
             return heard
-        after = Talk(heard.request, talk.shown, heard.latest, talk.reasons, heard.language)
-        if heard.reactions:  # the last of them is what "undo" means
-            last = heard.reactions[-1][1]
-            return self._joined(heard, self.hear(several.rest, after, lambda: last, language, first))
-        return self._joined(heard, self.hear(several.rest, after, undone, language, first))
+        told = [item for _, item in heard.reactions]  # the last of them is what "undo" means
+        taken_back = (lambda: told[-1]) if told else undone
+        return self._joined(heard, self.hear(several.rest, talk.after(heard), taken_back, language, first))
 
     @staticmethod
     def _joined(heard: Heard, then: Heard) -> Heard:

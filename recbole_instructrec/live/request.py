@@ -146,7 +146,7 @@ class Request:
     def bound(self, years: tuple[int, int] | None, said: str) -> None:
         """Ask for some years alone, or for any; what was said of years before is dropped.
 
-        Between older than the one list and newer than the next there may be nothing, so these bound nothing further.
+        What :meth:`turn` has set is dropped, too: between older than one list and newer than the next may be nothing.
 
         Parameters
         ----------

@@ -406,11 +406,13 @@ class Session:
         """The event of :meth:`feedback`, checked but not stored."""
         value = check_rating(event, rating, self._recommender.rating_scale)
         self._forget()
-        token = self._recommender.catalogue.tokens[self._recommender.catalogue.item(item)]
+        catalogue = self._recommender.catalogue
+        number = catalogue.item(item)
+        token = catalogue.tokens[number]
         if event == UNDO and token not in self._recommender.users.ever_reacted_to(self.user):
-            title = self._recommender.catalogue.titles[self._recommender.catalogue.index[token]]
+            title = catalogue.titles[number]
             raise LiveError(f"undo: {self.user:.60} has not reacted to {title:.80} (item {token:.80}).")
-        shown = tuple(self._recommender.catalogue.tokens[one] for one in self.shown)
+        shown = tuple(catalogue.tokens[one] for one in self.shown)
         return Event(
             self.user,
             self.name,
@@ -442,6 +444,11 @@ class Session:
         self._skipped = [other for other in self._skipped if other != item]
         if made.kind not in (*TAKEN, UNDO):
             self._skipped.append(item)
+
+    @property
+    def n_taken(self) -> int:
+        """Number of items that the user took."""
+        return len(self._recommender.users.state(self.user).items)
 
     def history(self, n: int = 50) -> list[dict[str, Any]]:
         """The last items that the user took, the latest first, as plain data."""

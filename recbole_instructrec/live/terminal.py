@@ -114,7 +114,7 @@ class Chat:
             self._again()
         elif command.startswith("user "):
             self._session = self._recommender.session(text.split(None, 1)[1])
-            self._tell("user", user=self._session.user, n=len(self._session.history(1000)))
+            self._tell("user", user=self._session.user, n=self._session.n_taken)
             self._answer = None
         else:
             self._ask(text)
@@ -131,15 +131,10 @@ class Chat:
         self._ask(None)
 
     def _rule(self, kind: str, conditions: dict[str, object]) -> None:
-        rules = self._must if kind == "must" else self._must_not
-        before = dict(rules)
-        rules.update(conditions)
-        try:
-            self._recommender.rules.allowed(self._must, self._must_not)
-        except LiveError:
-            rules.clear()
-            rules.update(before)
-            raise
+        must, must_not = dict(self._must), dict(self._must_not)
+        (must if kind == "must" else must_not).update(conditions)
+        self._recommender.rules.allowed(must, must_not)  # refused before anything changes
+        self._must, self._must_not = must, must_not
         self._again()
 
     def _react(self, places: list[int], event: str, rating: float | None = None) -> None:
@@ -172,12 +167,12 @@ class Chat:
         show(answer, self._out, self._width)
 
     def _history(self) -> None:
-        taken = self._session.history(100_000)
-        for one in taken[:_HISTORY]:
+        for one in self._session.history(_HISTORY):
             self._say(f"  {one['title']}")
-        if len(taken) > _HISTORY:
-            self._tell("history_more", n=len(taken) - _HISTORY)
-        if not taken:
+        n = self._session.n_taken
+        if n > _HISTORY:
+            self._tell("history_more", n=n - _HISTORY)
+        if not n:
             self._tell("history_none")
 
     def _learn(self) -> None:

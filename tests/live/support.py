@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import pytest
 import torch
 from recbole.data.interaction import Interaction
 
 from recbole_instructrec.data.dataset import INSTRUCTION
 from recbole_instructrec.live import Answer, Recommender
+from recbole_instructrec.live.followups import bare_title
 from tests.support import small_items
 
 ATTRIBUTES = {item: set(genre.split()) for item, _, genre in small_items()}
+
+
+def by_title(titles: Mapping[int, str]) -> Callable[[str], list[int]]:
+    """Finds items of a title, as a catalogue does."""
+    return lambda title: [item for item, name in titles.items() if bare_title(name) == title]
 
 
 def ids(answer: Answer) -> list[str]:

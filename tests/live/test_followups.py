@@ -18,6 +18,7 @@ import recbole_instructrec
 from recbole_instructrec.live.catalogue import Catalogue
 from recbole_instructrec.live.followups import FollowUp, bare_title, follow_up, languages
 from recbole_instructrec.live.followups.several import title_sought
+from tests.live.support import by_title
 
 SHOWN = [11, 12, 13, 14]
 TITLES = {
@@ -31,8 +32,7 @@ TITLES = {
 }
 
 
-def titled(title: str) -> list[int]:
-    return [item for item, name in TITLES.items() if bare_title(name) == title]
+titled = by_title(TITLES)
 
 
 def read(text: str, before: str = "", shown: list[int] = SHOWN) -> FollowUp | None:

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_instructrec.live import Recommender, Session
-from recbole_instructrec.live.followups import bare_title
 from recbole_instructrec.live.followups.several import Finder
 from recbole_instructrec.live.listening import Heard, Listener, Talk
 from recbole_instructrec.live.request import Request
-from tests.live.support import asked_for, ids
+from tests.live.support import asked_for, by_title, ids
 
 SHOWN = [11, 12, 13, 14]
 TITLES = {
@@ -30,8 +29,7 @@ TITLES = {
 }
 
 
-def titled(title: str) -> list[int]:
-    return [item for item, name in TITLES.items() if bare_title(name) == title]
+titled = by_title(TITLES)
 
 
 LISTENER = Listener(

@@ -23,12 +23,14 @@ from recbole_instructrec.live.followups.patterns import (
 __all__ = [
     "OF_ANY_ITEM",
     "OF_A_LIST_THERE_IS",
+    "OF_WHAT_WAS_TAKEN",
     "RESET",
     "FollowUp",
     "another",
     "bare_title",
     "follow_up",
     "going_on",
+    "is_capitalised",
     "languages",
     "open_ended",
     "stands_out",
@@ -89,6 +91,11 @@ class FollowUp:
     cardinal: bool = field(default=False, compare=False)
     denied: bool = field(default=False, compare=False)
     language: str = field(default="", compare=False)
+
+    @property
+    def counts(self) -> bool:
+        """Whether a number may count something else than items of the list: "not one bad joke", "I saw one"."""
+        return self.cardinal and self.kind not in OF_ANY_ITEM
 
 
 def follow_up(
@@ -157,9 +164,8 @@ def follow_up(
             if known.goes_on.match(known.without_politeness(said)):
                 alone = known.ties.sub("", text) or text
                 of_item = None if alone == text else follow_up(alone, "", shown, titled, latest)
-                counts = of_item is not None and of_item.cardinal and of_item.kind not in OF_ANY_ITEM  # "but not two"
-                if of_item is not None and of_item.item is not None and not counts:  # "but not the second one"
-                    return of_item
+                if of_item is not None and of_item.item is not None and not of_item.counts:
+                    return of_item  # "but not the second one"
                 return going_on(text, alone, before, language)
     return None
 
@@ -202,22 +208,16 @@ def another(
     return FollowUp(kind, item, missing, also=also, named=match["place"], by_place=place, language=after.language)
 
 
-def stands_out(written: str, most: int = 1) -> bool:
-    """Whether some words are the name of something: "like home" names nothing.
+def stands_out(written: str) -> bool:
+    """Whether some words are the name of something: "like home" names nothing."""
+    return len(bare_title(written).split()) > 1 or is_capitalised(written)
 
-    Parameters
-    ----------
-    written : str
-        The words.
-    most : int
-        So many words without a capital are none, articles aside.
-    """
+
+def is_capitalised(written: str) -> bool:
+    """Whether some words begin with a capital, an article aside, or with a quotation mark."""
     written = written.strip()
-    if written[:1] in _OPENING_QUOTES:
-        return True
-    telling = bare_title(written)
-    at = bare(written).rfind(telling)
-    return len(telling.split()) > most or written[at : at + 1].isupper() or written[:1].isupper()
+    at = bare(written).rfind(bare_title(written))
+    return written[:1] in _OPENING_QUOTES or written[at : at + 1].isupper() or written[:1].isupper()
 
 
 def going_on(text: str, alone: str, before: str, language: str) -> FollowUp:
@@ -241,9 +241,9 @@ def going_on(text: str, alone: str, before: str, language: str) -> FollowUp:
 
 
 def tied(text: str, language: str) -> str:
-    """A text, tied to the one before it: "but a comedy"."""
+    """A text, tied to the one before it: "also a comedy"."""
     known = patterns(language)
-    return f"{known.tie}{'' if DENSE.search(known.tie) else ' '}{text}"
+    return f"{known.tie}{'' if known.dense else ' '}{text}"
 
 
 def _matches(said: str) -> Iterator[tuple[str, Patterns, str, re.Match[str]]]:

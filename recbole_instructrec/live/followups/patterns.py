@@ -63,11 +63,11 @@ class Patterns:
         self._numbered = re.compile("|".join(_NUMBER.join(map(re.escape, f.split("<n>"))) for f in content["numbered"]))
         articles = "".join(f"(?:{re.escape(word)} )?" for word in content["articles"])
         things = one_of(content["things"])
-        behind = f"(?: (?P<thing>{things}))?" if things else "(?P<thing>(?!))?"
+        behind = f"(?: (?P<thing>{things}))?"
         self.item = re.compile(f"{articles}(?P<place>.+?){behind}")
         self.kinds: list[tuple[str, re.Pattern[str]]] = []
         for kind in (*OF_AN_ITEM, "not", *OF_THE_LIST, *OF_A_LIST_THERE_IS):
-            for pattern in content.get(kind, []):
+            for pattern in content[kind]:
                 parts = [
                     _apostrophes_or_not(re.escape(part))
                     for part in bare(pattern.replace("<place>", "0PLACE0")).split("0place0")
@@ -79,12 +79,12 @@ class Patterns:
         self.politeness = [bare(word) for word in content["politeness"]]
         #: Whether there are no spaces between words.
         self.dense = bool(DENSE.search("".join(self.politeness)))
-        plural = one_of(content.get("plurals", [])) or "(?!)"
-        ends = one_of(content.get("endings", [])) or "(?!)"
-        groups = rf"(?P<before>.*?)(?P<group>{one_of(self._groups)})(?:\s+(?:{plural}))?(?:\s+(?:{ends}))*"
-        self._group = re.compile(rf"{groups}\s*(?P<rest>$|[,;.!，；。！].*)", re.IGNORECASE | re.DOTALL)
-        self._polite = self._at_the_ends(self.politeness)
         openers, endings = [bare(word) for word in content.get("openers", [])], content.get("endings", [])
+        ends = rf"(?:\s+(?:{one_of(content.get('plurals', []))}))?(?:\s+(?:{one_of(endings)}))*"
+        rest = r"\s*(?P<rest>$|[,;.!，；。！].*)"
+        groups = f"(?P<before>.*?)(?P<group>{one_of(self._groups)}){ends}{rest}"
+        self._group = re.compile(groups, re.IGNORECASE | re.DOTALL)
+        self._polite = self._at_the_ends(self.politeness)
         self._open = self._at_the_ends([*self.politeness, *openers], [*self.politeness, *map(bare, endings)])
         self.goes_on = re.compile(begins_with(map(bare, content["goes_on"])))
         self.begins = self._words([*content["begins"], *content["joins"]])
@@ -94,11 +94,11 @@ class Patterns:
         self.cardinals = {bare(word) for word in content.get("cardinals", [])}
         listed = [name for name in self._places if " " in name or self.dense]
         self._of_the_list_ends = re.compile(rf"(?:{one_of(listed)})$", re.IGNORECASE)
-        self.verbs = re.compile(rf"(?:^|\s)(?:{'|'.join([*content.get('verbs', []), '(?!)'])})$", re.IGNORECASE)
+        self.verbs = re.compile(rf"(?:^|\s)(?:{any_of(content.get('verbs', []))})$", re.IGNORECASE)
         self.remarks = re.compile(begins_with(content["remarks"]), re.IGNORECASE)
         years = content["years"]
-        self._denials = self._whole("|".join([*content.get("denials", []), "(?!)"]))
-        self._turns = self._whole("|".join(years["turns"]))
+        self._denials = re.compile(self.whole(any_of(content.get("denials", []))), re.IGNORECASE)
+        self._turns = re.compile(self.whole(any_of(years["turns"])), re.IGNORECASE)
         fill = [*years["fill"], *years["things"], *content.get("fill", [])]
         self._fill = re.compile(begins_with([*map(bare, fill), *openers, *self.politeness]))
         self._begins_behind = re.compile(
@@ -134,11 +134,11 @@ class Patterns:
 
     def _words(self, words: Sequence[str]) -> re.Pattern[str]:
         """One of some words, anywhere in a text."""
-        return self._whole(one_of(words) or "(?!)")
+        return re.compile(self.whole(one_of(words)), re.IGNORECASE)
 
-    def _whole(self, expression: str) -> re.Pattern[str]:
+    def whole(self, expression: str) -> str:
         """An expression of whole words, where there are spaces between words."""
-        return re.compile(expression if self.dense else rf"(?<!\w)(?:{expression})(?!\w)", re.IGNORECASE)
+        return f"(?:{expression})" if self.dense else rf"(?<!\w)(?:{expression})(?!\w)"
 
     def clauses(self, text: str) -> list[str]:
         """Parts of a text that words such as "no" reach over."""
@@ -174,8 +174,13 @@ class Patterns:
 
 
 def one_of(words: Iterable[str]) -> str:
-    """A pattern for one of some words; the longest that there is."""
-    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+    """A pattern for one of some words; the longest that there is. Without words it fits nothing."""
+    return any_of(sorted(map(re.escape, words), key=len, reverse=True))
+
+
+def any_of(expressions: Sequence[str]) -> str:
+    """A pattern for any of some; of none it fits nothing."""
+    return "|".join(expressions) or "(?!)"
 
 
 def begins_with(words: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from recbole_instructrec.live.followups import (
     FollowUp,
     another,
     follow_up,
+    is_capitalised,
     stands_out,
     title_of,
 )
@@ -89,7 +90,8 @@ class Finder:
         found = self._at_the_beginning(text, after) or self._within(text) or self._at_the_end(text)
         if found is None:
             return None
-        if _counts(follow_up(found.before, "", *self._of)):  # "I saw one like Alien"
+        before = follow_up(found.before, "", *self._of)
+        if before is not None and before.counts:  # "I saw one like Alien"
             return None
         return found._replace(before=_wish(found.before), rest="" if _says_nothing(found.rest) else found.rest)
 
@@ -121,7 +123,7 @@ class Finder:
 
     def _within(self, text: str) -> Several | None:
         """ "A comedy like Fargo, but nothing scary"."""
-        for known in map(patterns, languages()):
+        for known in _all():
             for match in known.within.finditer(text):
                 if _PUNCTUATION.match(text, match.end()):
                     continue
@@ -141,7 +143,7 @@ class Finder:
                     continue
                 if not first.by_place and not stands_out(text[match.end() : end]):
                     continue
-                if any(map(str.isalnum, text[:start])) and not _can_stand_behind(first, text[:start]):
+                if _tells(text[:start]) and not _can_stand_behind(first, text[:start]):
                     return None
                 clause = _last_clause(text[:start], known)
                 verb = start == match.start() and (known.verbs.search(clause) or known.ends_with_place(clause))
@@ -157,7 +159,7 @@ class Finder:
         for place in _places(text):
             before, said, _ = _parted(text, place)
             first = self._spoken(said)
-            if first is None or first.item is None or not any(map(str.isalnum, before)):
+            if first is None or first.item is None or not _tells(before):
                 continue
             if not _can_stand_behind(first):
                 return None
@@ -171,16 +173,14 @@ class Finder:
     def _spoken(self, said: str) -> FollowUp | None:
         """What a part of a text says of an item, or of the list."""
         found = follow_up(said, "", *self._of) or follow_up(_untied(said), "", *self._of)
-        if found is None or found.kind == "why" or found.kind not in (*OF_AN_ITEM, *_MAY_BEGIN):
-            return None
-        if _counts(found):
+        if found is None or found.counts or found.kind == "why" or found.kind not in (*OF_AN_ITEM, *_MAY_BEGIN):
             return None
         return None if found.missing and (found.vague or not self._shown) else found
 
     def _begins(self, first: FollowUp, rest: str, apart: bool) -> bool:
         """Whether something else begins behind what is said of an item, and it is not the rest of a title."""
-        if apart or not any(map(str.isalnum, rest)):
-            return any(map(str.isalnum, rest))
+        if apart or not _tells(rest):
+            return _tells(rest)
         if first.kind in _MAY_BEGIN:
             return False
         parts = (rest, *(rest[:place] for place in _places(rest)))
@@ -237,7 +237,7 @@ def _parted(text: str, place: int) -> tuple[str, str, bool]:
 
 def _last_clause(text: str, known: Patterns) -> str:
     """The last part of a text that says anything."""
-    return next((one.strip() for one in reversed(known.clauses(text)) if any(map(str.isalnum, one))), "")
+    return next((one.strip() for one in reversed(known.clauses(text)) if _tells(one)), "")
 
 
 def _wish(text: str) -> str:
@@ -246,6 +246,11 @@ def _wish(text: str) -> str:
     for known in _all():
         said = known.closed(said).rstrip(_MARKS)
     return "" if _says_nothing(said) else said
+
+
+def _tells(text: str) -> bool:
+    """Whether there is anything but punctuation in a text."""
+    return any(map(str.isalnum, text))
 
 
 def _says_nothing(text: str) -> bool:
@@ -257,11 +262,6 @@ def _says_otherwise(rest: str) -> bool:
     """Whether what follows takes something back: "I've seen all of these, but not the first"."""
     said = rest.lstrip(_MARKS)
     return any(known.ties.match(said) or known.denies(said[:20]) for known in _all())
-
-
-def _counts(found: FollowUp | None) -> bool:
-    """Whether a number may count something else: "not one bad joke", "I saw one"."""
-    return found is not None and found.cardinal and found.kind not in OF_ANY_ITEM
 
 
 def _can_stand_behind(found: FollowUp, wish: str = "") -> bool:
@@ -283,4 +283,4 @@ def _untied(text: str) -> str:
 def _of_a_title(text: str) -> bool:
     """Whether what seems to go on is the end of a title that no item has: "Heat and the Dust"."""
     behind = _untied(text)
-    return behind != text and stands_out(behind, 100) and not re.match(r"I\b", behind)
+    return behind != text and is_capitalised(behind) and not re.match(r"I\b", behind)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from recbole_instructrec.data.words import DENSE
 from recbole_instructrec.live.followups.patterns import (
     APOSTROPHES,
     LONGEST,
+    any_of,
     bare,
     begins_with,
     content_of,
@@ -109,7 +109,6 @@ class _Expressions:
     def __init__(self, language: str) -> None:
         content: dict[str, Any] = content_of(language)["years"]
         self._patterns = patterns(language)
-        self._dense = bool(DENSE.search("".join(content["fill"])))
         self._decades = {str(name): int(year) for name, year in content["decades"].items()}
         decade = content["decade"].replace("<named>", f"(?:{one_of(self._decades)})")
         decade = decade.replace("<decade>", r"(?<!\d)(?:1[89]|20)?\d0")
@@ -117,7 +116,7 @@ class _Expressions:
         #: A date; in a span the sign of a year may be left out.
         date, within = f"(?:{decade}|{year}{content['year']})", f"(?:{decade}|{year}(?:{content['year']})?)"
         self._date, self._decade = self._compiled(within), self._compiled(decade)
-        self._any_date = self._compiled(self._whole(within))
+        self._any_date = self._compiled(self._patterns.whole(within))
 
         def forms(kind: str) -> str:
             of = within if kind == "between" else year + content["year"] if kind == "in" else date
@@ -129,15 +128,15 @@ class _Expressions:
         made |= {f"not_{kind}": f"{negated}(?:{made[kind]})" for kind in ("before", "after", "since", "until")}
         lead = self._spaced([*content["lead"], *content["links"]])
         self._kinds = [
-            (kind, self._compiled(self._whole(f"{lead}(?:{made[kind]})") + content["tail"])) for kind in _KINDS
+            (kind, self._compiled(self._patterns.whole(f"{lead}(?:{made[kind]})") + content["tail"])) for kind in _KINDS
         ]
-        self._unclear = self._compiled(self._whole("|".join([*content["unclear"], "(?!)"])))
+        self._unclear = self._compiled(self._patterns.whole(any_of(content["unclear"])))
         self._goes_further = self._compiled(f" ?(?:{content['goes_further']})")
         joins = one_of(content["joins"])
         self._another_behind = self._compiled(f" ?(?:{joins}) ?(?:{within})")
         self._another_before = self._compiled(f"(?:{within}) ?(?:{joins}) ?$")
         self._fill = self._compiled(begins_with([*content["fill"], *content["things"], *self._patterns.politeness]))
-        self._things = self._compiled(self._whole(one_of(content["things"])))
+        self._things = self._compiled(self._patterns.whole(one_of(content["things"])))
 
     def find(self, text: str) -> Years | None:
         """What a text says of years.
@@ -205,11 +204,7 @@ class _Expressions:
 
     @property
     def _gap(self) -> str:
-        return "" if self._dense else " "
-
-    def _whole(self, expression: str) -> str:
-        """Of whole words, where there are spaces between words."""
-        return f"(?:{expression})" if self._dense else rf"(?<!\w)(?:{expression})(?!\w)"
+        return "" if self._patterns.dense else " "
 
     def _spaced(self, words: Iterable[str]) -> str:
         """Any number of some words."""

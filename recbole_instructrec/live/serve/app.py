@@ -205,7 +205,10 @@ def create_app(
         session = service.open(body.user)
         history = [schemas.ShownItem(**one) for one in session.history()]
         known = session.user in recommender.users or bool(history)
-        return schemas.Opened(session=session.name, user=session.user, known=known, history=history)
+        reactions = [schemas.ReactedItem(**one) for one in session.reactions()]
+        return schemas.Opened(
+            session=session.name, user=session.user, known=known, history=history, reactions=reactions
+        )
 
     @app.get("/api/sessions/{session}/history", responses=_ERRORS)
     def history(session: str) -> list[schemas.ShownItem]:

@@ -83,6 +83,7 @@ class Opened(BaseModel):
     user: str
     known: bool = Field(description="Whether the data set or the store knew the user before.")
     history: list[ShownItem]
+    reactions: list[ReactedItem]
 
 
 class Why(BaseModel):

@@ -350,10 +350,9 @@ const ofSession = (rest) => `/api/sessions/${encodeURIComponent(state.session)}/
 /** Begin a conversation; without a name as a guest. */
 async function begin(name) {
   const opened = await call("/api/sessions", { user: name });
-  const reactions = await call(`/api/sessions/${encodeURIComponent(opened.session)}/reactions`);
   Object.assign(state, { session: opened.session, user: opened.user, known: opened.known, hideTold: null });
   takeHistory(opened.history);
-  takeReactions(reactions);
+  takeReactions(opened.reactions);
   renderWho();
 }
 
