@@ -49,7 +49,7 @@ class Catalogue:
         self.tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
         self.index = {token: item for item, token in enumerate(self.tokens) if item}
         names = zip(dataset.item_names, self.tokens, strict=True)
-        self.titles = [_as_spoken(name) or token for name, token in names]
+        self.titles = [as_spoken(name) or token for name, token in names]
         self.attribute_names: list[str] = list(dataset.attributes.names)
         self._attributes = dataset.attributes.matrix.tocsr().sorted_indices()
         self.years: np.ndarray = dataset.attributes.years
@@ -149,7 +149,7 @@ class Catalogue:
         return len(self.index)
 
 
-def _as_spoken(title: str) -> str:
+def as_spoken(title: str) -> str:
     """From "Matrix, The" and "Big Blue, The (Grand bleu, Le)", as lists of titles are sorted, to what people say."""
     two = _TWO_NAMES.fullmatch(title)
     if two is None:
