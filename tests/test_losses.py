@@ -41,6 +41,11 @@ def example(n=23, n_items=31, size=6, n_seen=5, seed=0):
     return parts, torch.randint(1, n_items, (n,)), first
 
 
+def in_single(parts):
+    """The same in float32, without further scores."""
+    return Scores(*(p.detach().float() if p.is_floating_point() else p for p in parts[:7]))
+
+
 def dense_loss(parts, target):
     """The same scores written out in the plainest way."""
     logits = parts.hidden @ parts.table.T + parts.bias + parts.further()
@@ -62,12 +67,36 @@ def test_equals_torch_with_gradients(chunk):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8, msg=name)
 
 
+def test_half_precision_is_near():
+    parts, target, first = example(n=200, n_items=300)
+    parts = in_single(parts)
+    learned = [parts.hidden, parts.table, parts.bias, parts.extra, parts.repeat]
+    for tensor in learned:
+        tensor.requires_grad_()
+    exact = softmax_cross_entropy(parts, target, first.float(), 64)
+    wanted = torch.autograd.grad(exact, learned)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = softmax_cross_entropy(parts, target, first.float(), 64)
+    assert found.dtype == torch.float32 and 0 < abs(found - exact) < 0.01
+    for ours, theirs in zip(torch.autograd.grad(found, learned), wanted, strict=True):
+        assert ours.dtype == torch.float32
+        assert torch.linalg.vector_norm(ours - theirs) < 0.02 * torch.linalg.vector_norm(theirs)
+
+
+def test_scores_keep_their_digits_under_autocast():
+    parts, _, _ = example()
+    parts = in_single(parts)
+    exact = all_scores(parts)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(all_scores(parts), exact, rtol=0, atol=0)
+
+
 def test_never_holds_all_scores(monkeypatch):
     parts, target, first = example(n=50)
     sizes = []
 
-    def watch(scores):
-        result = all_scores(scores)
+    def watch(scores, dtype):
+        result = all_scores(scores, dtype)
         sizes.append(result.shape[0])
         return result
 

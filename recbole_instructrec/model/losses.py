@@ -81,22 +81,27 @@ class Scores(NamedTuple):
         )
 
 
-def all_scores(scores: Scores) -> torch.Tensor:
+def all_scores(scores: Scores, dtype: torch.dtype | None = None) -> torch.Tensor:
     """Scores of all items.
 
     Parameters
     ----------
     scores : Scores
         Of n rows.
+    dtype : torch.dtype, optional
+        In which rows and items are multiplied, if not their own; half precision is for training alone, as it ties
+        what lies close.
 
     Returns
     -------
     Tensor
         ``[n, n_items]``.
     """
-    # Scores stay in float32 under autocast: a softmax over a catalogue needs the digits.
     with torch.autocast(scores.hidden.device.type, enabled=False):
-        logits = torch.addmm(scores.bias, scores.hidden, scores.table.T)
+        if dtype is None:
+            logits = torch.addmm(scores.bias, scores.hidden, scores.table.T)
+        else:
+            logits = (scores.hidden.to(dtype) @ scores.table.to(dtype).T).float().add_(scores.bias)
         if scores.further is not None:
             logits += scores.further()
     instructed = torch.nonzero(scores.extra_row >= 0).flatten()
@@ -132,10 +137,14 @@ class _CrossEntropy(torch.autograd.Function):
             repeat=torch.zeros_like(repeat),
         )
         loss = scores.hidden.new_zeros((), dtype=torch.float32)
+        kind = hidden.device.type
+        # Under autocast the three products of a chunk are in half precision, all between them in float32.
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        items = table.to(dtype or table.dtype)
         for begin in range(0, n, chunk):
             rows = slice(begin, begin + chunk)
             part = scores.part(rows)
-            logits = all_scores(part)
+            logits = all_scores(part, dtype)
             wanted = target[rows, None]
             if own is not None:
                 logits.scatter_add_(1, wanted, own[rows, None])
@@ -146,9 +155,10 @@ class _CrossEntropy(torch.autograd.Function):
             loss += total.log().sum(dtype=torch.float32)
             share.mul_(1.0 / (n * total))
             share.scatter_add_(1, wanted, torch.full_like(total, -1.0 / n))  # now the gradient of the scores
-            with torch.autocast(share.device.type, enabled=False):
-                grads.hidden[rows] = share @ scores.table
-                grads.table.addmm_(share.T, part.hidden)
+            with torch.autocast(kind, enabled=False):
+                low = share.to(items.dtype)
+                grads.hidden[rows] = low @ items
+                grads.table.add_(low.T @ part.hidden.to(items.dtype))
             grads.bias.add_(share.sum(0))
             instructed = torch.nonzero(part.extra_row >= 0).flatten()
             if len(instructed):
