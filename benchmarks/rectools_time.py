@@ -2,16 +2,21 @@
 
 RecTools needs an environment of its own: ``pip install torch==2.13.0 "rectools[torch]==0.19.0"``; give its Python.
 RecTools trains the last targets of each user, as many as its length; InstructRec all of them. So seconds per
-thousand targets are printed too. Each has its own default batch (RecTools 128 users, InstructRec 32 windows).
+thousand targets are printed too, and with ``--same_targets=1`` both are given the last interactions of each user alone.
+Each has its own default batch (RecTools 128 users, InstructRec 32 windows).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from benchmarks.common import SAME, build, median, record, start, table, timed
 
@@ -52,10 +57,35 @@ class Theirs:
         sys.exit("RecTools' side has ended; run benchmarks/rectools_side.py with its Python to see why.")
 
 
+def last_alone(folder: Path, data_path: str, length: int) -> str:
+    """Write ml-1m with the last ``length + 1`` training interactions of each user, and the two that are held out.
+
+    Returns
+    -------
+    str
+        What to give as ``data_path``.
+    """
+    source, target = Path(data_path, "ml-1m"), folder / "ml-1m"
+    target.mkdir()
+    (target / "ml-1m.item").symlink_to((source / "ml-1m.item").resolve())
+    table = pd.read_csv(source / "ml-1m.inter", sep="\t", dtype=str)
+    table = table.sort_values("timestamp:float", key=lambda column: column.astype(float), kind="stable")
+    table.groupby("user_id:token").tail(length + 3).to_csv(target / "ml-1m.inter", sep="\t", index=False)
+    return str(folder)
+
+
 def main() -> None:
-    args = start(__doc__ or "", rectools_python="", data_path="dataset", repeats=3, length=50)
+    args = start(__doc__ or "", rectools_python="", data_path="dataset", repeats=3, length=50, same_targets=0)
     if not args.rectools_python:
         sys.exit("--rectools_python: the Python of an environment with RecTools.")
+    with tempfile.TemporaryDirectory() as folder:
+        if args.same_targets:
+            args.data_path = last_alone(Path(folder), args.data_path, args.length)
+        compare(args)
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Train epochs in turn; print and record how long they took."""
     shape = {**SAME, "MAX_ITEM_LIST_LENGTH": args.length, "hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2}
     fields = {
         "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "movie_title", "genre"]},
@@ -105,7 +135,7 @@ def main() -> None:
     ratio = {name: round(median(seconds[name]) / median(seconds[_THEIRS]), 3) for name in sides}
     per_target = {name: round(ratio[name] * targets[_THEIRS] / targets[name], 3) for name in sides}
     print(f"seconds an epoch against RecTools': {ratio} (goal: .8); a target: {per_target}")
-    told = {"length": args.length, "seconds": seconds, "targets": targets}
+    told = {"length": args.length, "same_targets": bool(args.same_targets), "seconds": seconds, "targets": targets}
     record("rectools_time", {**told, "ratio": ratio, "ratio_per_target": per_target})
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +90,22 @@ def test_the_example_of_own_instructions_works_as_written(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"^file +1\.0000 ", done.stdout + done.stderr, re.M), done.stdout + done.stderr
+
+
+def test_figures_of_the_rows_are_those_recorded_last():
+    lines = (ROOT / "benchmarks" / "results" / "accuracy.jsonl").read_text(encoding="utf-8").splitlines()
+    runs = [run for run in map(json.loads, lines) if run["label"] == "default"]
+    shown = [
+        line for line in ENGLISH.read_text(encoding="utf-8").splitlines() if re.match(r"\| \**InstructRec\b", line)
+    ]
+    shown = [line for line in shown if re.search(r"\| `\w+` \|", line)]
+    assert [re.search(r"`(\w+)`", line)[1] for line in shown] == ["none", "history", "intent", "shuffled"]
+    for line in shown:
+        row = re.search(r"`(\w+)`", line)[1]
+        told = iter(re.findall(r"(?<!\w)\.\d+", line))
+        for metric in ("ndcg@10", "recall@10"):
+            values = [run["rows"][row][metric] for run in runs]
+            of_seeds = [statistics.mean(values)] + ([statistics.stdev(values)] if "±" in line else [])
+            for value in of_seeds:
+                assert next(told) == f"{value:.4f}"[1:], (row, metric)
+        assert len(runs) == 5 and not list(told)
