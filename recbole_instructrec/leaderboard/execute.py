@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from recbole_instructrec.environment import environment
 from recbole_instructrec.leaderboard.allocator import keep_freed_memory
 from recbole_instructrec.leaderboard.layers import use_fast_layers
 from recbole_instructrec.leaderboard.ranks import asked, packed, ranks_of
-from recbole_instructrec.leaderboard.resuming import Resumable
+from recbole_instructrec.leaderboard.resuming import Resumable, forget
 from recbole_instructrec.leaderboard.runs import Run, config_of, effective, work_folder
 from recbole_instructrec.leaderboard.sequences import leave_out_padding
-from recbole_instructrec.leaderboard.store import DONE, FAILED
+from recbole_instructrec.leaderboard.store import DONE, FAILED, Taken
 from recbole_instructrec.model.instructrec import InstructRec
 
 #: What is known of a run while it is under way: a file of this name in its folder.
@@ -80,28 +81,50 @@ def execute(run: Run, conditions: Conditions) -> dict[str, Any]:
     Returns
     -------
     dict
-        A line for the store; one with the status ``failed`` and the error for a run that cannot be done.
+        A line for the store; one with the status ``failed`` and the error for a run that cannot be done. When it is
+        stored, :func:`clear` removes what was kept to go on.
 
     Raises
     ------
     Paused
         When time was up; what has been trained is kept.
+    Taken
+        When another process uses the run's folder.
     """
-    begin = time.perf_counter()
+    folder = work_folder(conditions.work, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            return _execute(run, conditions)
+    except Timeout:
+        raise Taken from None
+
+
+def clear(run: Run, conditions: Conditions) -> None:
+    """Remove what was kept to go on with a run: its result is stored."""
+    folder = work_folder(conditions.work, run)
+    forget(folder)
+    (folder / PROGRESS).unlink(missing_ok=True)
+
+
+def _execute(run: Run, conditions: Conditions) -> dict[str, Any]:
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     torch.set_num_threads(conditions.threads)
     keep_freed_memory()
     record: dict[str, Any] = {**run.plain(), **environment()}
+    if conditions.device == "cpu":
+        record["accelerator"] = None  # there may be one that is not used
+    execution = _Execution(run, conditions)
     try:
-        record |= {"status": DONE, **_Execution(run, conditions).result()}
+        record |= {"status": DONE, **execution.result()}
     except (Paused, KeyboardInterrupt):
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)[-4:]
         where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
         record |= {"status": FAILED, "error": f"{type(error).__name__}: {error}", "where": where}
-    record["seconds"] = round(time.perf_counter() - begin, 1)
+    record["seconds"] = round(execution.seconds, 1)
     return record
 
 
@@ -111,8 +134,13 @@ class _Execution:
     def __init__(self, run: Run, conditions: Conditions) -> None:
         self.run, self.conditions = run, conditions
         self.folder = work_folder(conditions.work, run)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.curve: list[dict[str, Any]] = []
+        self._begun, self._earlier = time.perf_counter(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far, in earlier executions too."""
+        return self._earlier + time.perf_counter() - self._begun
 
     def result(self) -> dict[str, Any]:
         from recbole.data import create_dataset, data_preparation
@@ -123,6 +151,9 @@ class _Execution:
         config = config_of(run.model, run.dataset, options, run.seed, self.conditions.data_path)
         init_seed(run.seed, config["reproducibility"])
         dataset = create_dataset(config)
+        counts = {
+            "users": dataset.user_num - 1, "items": dataset.item_num - 1, "interactions": dataset.inter_num,
+        }  # fmt: skip
         train, valid, test = data_preparation(config, dataset)
         init_seed(run.seed, config["reproducibility"])
         model = get_model(run.model)(config, train._dataset).to(config["device"])
@@ -133,7 +164,10 @@ class _Execution:
         state = Resumable(trainer, train, self.folder)
         self._begin(state.go_on())
         self._watch(trainer, state)
-        trainer.fit(train, valid, verbose=False, show_progress=False)
+        if state.ended:
+            trainer.eval_collector.data_collect(train)  # as fit begins
+        else:
+            trainer.fit(train, valid, verbose=False, show_progress=False)
         best = {name: float(value) for name, value in trainer.best_valid_result.items()}
         measured, targets, seconds = self._measure(trainer, test)
         found = {
@@ -149,23 +183,21 @@ class _Execution:
             "evaluation_seconds": round(seconds, 2),
             "memory_mib": _peak_memory(),
             "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-            "counts": {
-                "users": dataset.user_num - 1, "items": dataset.item_num - 1, "interactions": dataset.inter_num,
-                "tests": len(next(iter(measured.values()))[1]),
-            },
-        }  # fmt: skip
+            "counts": {**counts, "tests": len(next(iter(measured.values()))[1])},
+        }
         numbers = [*best.values(), *(value for metrics in found["rows"].values() for value in metrics.values())]
         if not np.isfinite(numbers).all():
+            forget(self.folder)
             raise ValueError("a metric is not a finite number: the training has diverged")
-        state.forget()
-        (self.folder / PROGRESS).unlink(missing_ok=True)
         return found
 
     def _begin(self, done: int) -> None:
         """Epochs of an earlier execution, as far as the state goes."""
         file = self.folder / PROGRESS
         if done and file.is_file():
-            self.curve = [epoch for epoch in json.loads(file.read_text())["curve"] if epoch["epoch"] < done]
+            told = json.loads(file.read_text())
+            self.curve = [epoch for epoch in told["curve"] if epoch["epoch"] < done]
+            self._earlier = told.get("seconds", 0.0)
 
     def _watch(self, trainer: Any, state: Resumable) -> None:
         """Time every epoch, and keep what is needed to go on after it."""
@@ -202,7 +234,7 @@ class _Execution:
     def _write_progress(self, epochs: int) -> None:
         file = self.folder / PROGRESS
         temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps({"of": epochs, "curve": self.curve}))
+        temporary.write_text(json.dumps({"of": epochs, "seconds": round(self.seconds, 1), "curve": self.curve}))
         os.replace(temporary, file)
 
     def _measure(self, trainer: Any, test: Any) -> tuple[dict[str, tuple[dict[str, float], np.ndarray]], str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import OrderedDict
 from pathlib import Path
@@ -12,6 +11,14 @@ import numpy as np
 import torch
 
 from recbole_instructrec import checkpoint
+
+_BEST, _OWN_STATE, _STATE = "best.pth", "best.pth.resume", "state.pt"
+
+
+def forget(folder: Path) -> None:
+    """Remove what was kept of a run whose result is stored."""
+    for name in (_BEST, _OWN_STATE, _STATE):
+        (folder / name).unlink(missing_ok=True)
 
 
 class Resumable:
@@ -27,14 +34,21 @@ class Resumable:
         Of the training rows.
     folder : path
         Where ``best.pth`` (RecBole's checkpoint) and the state stand.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether an earlier execution has trained to the end: RecBole's ``fit`` would put the last weights in the place
+        of the best ones, or train another epoch. InstructRec's trainer knows that itself.
     """
 
     def __init__(self, trainer: Any, loader: Any, folder: Path) -> None:
         self._trainer, self._loader = trainer, loader
         self._own = hasattr(trainer, "resume_checkpoint") and trainer.config["model"] == "InstructRec"
-        self._best = folder / "best.pth"
-        self._state = folder / ("best.pth.resume" if self._own else "state.pt")
+        self._best = folder / _BEST
+        self._state = folder / (_OWN_STATE if self._own else _STATE)
         trainer.saved_model_file = str(self._best)
+        self.ended = False  # whether training came to its end before; what is left is to measure
 
     def go_on(self) -> int:
         """Put the trainer where a stopped run left it.
@@ -56,7 +70,13 @@ class Resumable:
         trainer.model.load_state_dict(state["model"])
         trainer.optimizer.load_state_dict(state["optimizer"])
         self._set_random(state["random"])
+        self.ended = self._comes_to_its_end(state["epoch"])
         return trainer.start_epoch
+
+    def _comes_to_its_end(self, epoch: int) -> bool:
+        """Whether RecBole's ``fit`` begins no epoch after this one."""
+        trainer = self._trainer
+        return epoch + 1 >= trainer.epochs or trainer.cur_step > trainer.stopping_step
 
     def keep(self, epoch: int) -> None:
         """Keep the state after an epoch: to be called when it has been evaluated."""
@@ -96,9 +116,3 @@ class Resumable:
         np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
         version, keys, gauss = state["python"]
         random.setstate((version, tuple(keys), gauss))
-
-    def forget(self) -> None:
-        """Remove what was kept: the run has ended."""
-        for file in (self._best, self._state):
-            if file.exists():
-                os.unlink(file)

@@ -7,15 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from recbole_instructrec.leaderboard.agenda import Agenda
-from recbole_instructrec.leaderboard.execute import PROGRESS, Conditions, Paused, execute
+from recbole_instructrec.leaderboard.execute import PROGRESS, Conditions, Paused, clear, execute
 from recbole_instructrec.leaderboard.runs import Run, name_of, work_folder
-from recbole_instructrec.leaderboard.store import DONE, Store, of_runs
-from recbole_instructrec.leaderboard.worker import ENDED, FAILED_RUN, PAUSED, TAKEN
+from recbole_instructrec.leaderboard.store import DONE, Store, StoreError, Taken, of_runs
+from recbole_instructrec.leaderboard.worker import ENDED, FAILED_RUN, NOT_STORED, PAUSED, TAKEN
 
 _LOOK_EVERY, _SHOW_EVERY = 0.5, 30.0
 
@@ -32,7 +33,7 @@ class Started(Protocol):
         ...
 
     def outcome(self) -> str:
-        """``stored``, ``paused``, ``taken`` (by another process) or ``lost`` (it died)."""
+        """``stored``, ``not stored`` (could not be written), ``paused``, ``taken`` (by another process) or ``lost``."""
         ...
 
 
@@ -88,9 +89,10 @@ class _Process:
         self.process.wait()
 
     def outcome(self) -> str:
-        return {ENDED: "stored", FAILED_RUN: "stored", PAUSED: "paused", TAKEN: "taken"}.get(
-            self.process.returncode, "lost"
-        )
+        outcomes = {
+            ENDED: "stored", FAILED_RUN: "stored", PAUSED: "paused", TAKEN: "taken", NOT_STORED: "not stored"
+        }  # fmt: skip
+        return outcomes.get(self.process.returncode, "lost")
 
 
 class RayExecutor:
@@ -119,37 +121,60 @@ class RayExecutor:
 
     def start(self, run: Run) -> _Task:
         """Begin a run."""
-        return _Task(self._ray, self._store, self._execute.remote(run.plain(), self._conditions.plain()))
+        claim = ExitStack()
+        try:
+            claim.enter_context(self._store.claim(run.id))
+        except Taken:
+            return _Task(self._ray, self._store, self._conditions, run, claim, None, "taken")
+        reference = self._execute.remote(run.plain(), self._conditions.plain())
+        return _Task(self._ray, self._store, self._conditions, run, claim, reference)
 
 
-def _execute_in_ray(run: dict[str, Any], conditions: dict[str, Any]) -> dict[str, Any] | None:
+def _execute_in_ray(run: dict[str, Any], conditions: dict[str, Any]) -> dict[str, Any] | str:
+    """The record, or why there is none."""
     try:
         return execute(Run.of(run), Conditions.of(conditions))
     except Paused:
-        return None
+        return "paused"
+    except Taken:
+        return "taken"
 
 
 @dataclass
 class _Task:
     ray: Any
     store: Store
+    conditions: Conditions
+    run: Run
+    claim: ExitStack
     reference: Any
-    result: str | None = field(default=None)
+    result: str | None = None
 
     def ended(self) -> bool:
         if self.result is None and self.ray.wait([self.reference], timeout=0)[0]:
-            try:
-                record = self.ray.get(self.reference)
-            except self.ray.exceptions.RayError:
-                self.result = "lost"
-            else:
-                self.result = "paused" if record is None else "stored"
-                if record is not None:
-                    self.store.append(record)
+            self.result = self._end()
+            self.claim.close()
         return self.result is not None
 
+    def _end(self) -> str:
+        try:
+            record = self.ray.get(self.reference)
+            if isinstance(record, str):
+                return record
+            self.store.append(record)
+        except self.ray.exceptions.RayError:
+            return "lost"
+        except StoreError as error:
+            print(error, file=sys.stderr)
+            return "not stored"
+        if record["status"] == DONE:
+            clear(self.run, self.conditions)
+        return "stored"
+
     def stop(self) -> None:
-        self.ray.cancel(self.reference, force=True)
+        if self.reference is not None:
+            self.ray.cancel(self.reference, force=True)
+        self.claim.close()
 
     def outcome(self) -> str:
         return self.result or "lost"
@@ -250,9 +275,14 @@ class Scheduler:
                     print(f"failed  {name_of(record)}: {record['error']}", flush=True)
                 continue
             self._left_out.add(id)
-            said = {"paused": "paused ", "taken": "left to another process "}.get(outcome, "lost   ")
+            said = {
+                "paused": "paused ", "taken": "left to another process ", "not stored": "done, but not stored "
+            }.get(outcome, "lost   ")  # fmt: skip
             log = work_folder(self.conditions.work, run) / "log.txt"
-            more = f"; the end of {log} may say why" if outcome == "lost" else ""
+            more = {
+                "lost": f"; the end of {log} may say why",
+                "not stored": f"; the end of {log} says why; the same command stores it without training again",
+            }.get(outcome, "")
             print(f"{said} {name_of(run.plain())} after {clock(seconds)}{more}", flush=True)
 
     def _fill(self, records: Mapping[str, Mapping[str, Any]]) -> None:

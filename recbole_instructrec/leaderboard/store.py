@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 #: What a line of a run that has ended must have.
 _NEEDED = ("id", "entry", "model", "dataset", "seed", "status")
 
 DONE, FAILED = "done", "failed"
+
+
+class Taken(Exception):
+    """Another process is at the run."""
 
 
 class StoreError(ValueError):
@@ -125,6 +130,28 @@ class Store:
                 # A run that failed once and then ended well has ended well.
                 found[record["id"]] = earlier if earlier and earlier["status"] == DONE != record["status"] else record
         return list(found.values()), damaged
+
+    @contextmanager
+    def claim(self, id: str) -> Iterator[None]:
+        """Keep a run for this process, so that no other one that writes to this store begins it.
+
+        Parameters
+        ----------
+        id : str
+            Of the run.
+
+        Raises
+        ------
+        Taken
+            When another process has it.
+        """
+        folder = self.folder / "claims"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / id, timeout=0):
+                yield
+        except Timeout:
+            raise Taken from None
 
     def datasets(self) -> list[str]:
         """Data sets with results."""

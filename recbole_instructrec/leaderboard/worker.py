@@ -6,14 +6,12 @@ import json
 import sys
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from recbole_instructrec.leaderboard.execute import Conditions, Paused, execute
-from recbole_instructrec.leaderboard.runs import Run, work_folder
-from recbole_instructrec.leaderboard.store import DONE, Store
+from recbole_instructrec.leaderboard.execute import Conditions, Paused, clear, execute
+from recbole_instructrec.leaderboard.runs import Run
+from recbole_instructrec.leaderboard.store import DONE, Store, StoreError, Taken
 
 #: What a worker's exit status says.
-ENDED, FAILED_RUN, PAUSED, TAKEN = 0, 3, 4, 5
+ENDED, FAILED_RUN, PAUSED, TAKEN, NOT_STORED = 0, 3, 4, 5, 6
 
 
 def main() -> int:
@@ -22,14 +20,13 @@ def main() -> int:
     Returns
     -------
     int
-        One of :data:`ENDED`, :data:`FAILED_RUN`, :data:`PAUSED` and :data:`TAKEN` (another process is at it).
+        One of :data:`ENDED`, :data:`FAILED_RUN`, :data:`PAUSED`, :data:`TAKEN` (another process is at it) and
+        :data:`NOT_STORED` (the result could not be written; what was trained is kept).
     """
     told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     run, conditions, store = Run.of(told["run"]), Conditions.of(told["conditions"]), Store(told["store"])
-    folder = work_folder(conditions.work, run)
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / "lock", timeout=0):
+        with store.claim(run.id):
             done = any(r["id"] == run.id and r["status"] == DONE for r in store.read(run.dataset)[0])
             if done:
                 return ENDED
@@ -38,11 +35,15 @@ def main() -> int:
             if record["status"] != DONE:
                 print(record["error"], file=sys.stderr)
                 return FAILED_RUN
+            clear(run, conditions)
             return ENDED
-    except Timeout:
+    except Taken:
         return TAKEN
     except Paused:
         return PAUSED
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return NOT_STORED
 
 
 if __name__ == "__main__":

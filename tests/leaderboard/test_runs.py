@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from recbole.data import create_dataset, data_preparation
 
 from recbole_instructrec.leaderboard.agenda import Agenda
-from recbole_instructrec.leaderboard.execute import Conditions, Paused, execute
+from recbole_instructrec.leaderboard.execute import Conditions, Paused, clear, execute
 from recbole_instructrec.leaderboard.overview import BEGIN, END
 from recbole_instructrec.leaderboard.plan import Plan
 from recbole_instructrec.leaderboard.ranks import unpacked
 from recbole_instructrec.leaderboard.report import write
-from recbole_instructrec.leaderboard.runs import Run, config_of, effective, hash_of
+from recbole_instructrec.leaderboard.runs import Run, config_of, effective, hash_of, work_folder
 from recbole_instructrec.leaderboard.schedule import LocalExecutor, RayExecutor, Scheduler
-from recbole_instructrec.leaderboard.store import Store
+from recbole_instructrec.leaderboard.store import Store, Taken
 from recbole_instructrec.leaderboard.verify import compare, verify
 from tests.leaderboard.test_plan import SMALL_PLAN, write_plan
 from tests.support import SMALL
@@ -149,7 +150,66 @@ def test_the_same_run_gives_the_same_figures_also_when_it_was_paused(
         for key in ("rows", "ranks", "valid", "epochs", "asked", "config_hash"):
             assert resumed[key] == straight[key], key
         assert [e["score"] for e in resumed["curve"]] == [e["score"] for e in straight["curve"]]
+        assert list((tmp_path / "b").glob("*/*.p*")), "until the result is stored"
+        clear(line.trials[0], conditions)
         assert not list((tmp_path / "b").glob("*/*.p*")), "what was needed to go on is gone"
+
+
+@pytest.mark.parametrize("model", ["Pop", "ItemKNN", "GRU4Rec", "BERT4Rec", "InstructRec"])
+@pytest.mark.parametrize("stopping_step", [0, 50])
+def test_a_run_that_dies_after_its_last_epoch_has_the_same_figures(
+    tmp_path: Path, films: Path, monkeypatch: pytest.MonkeyPatch, model: str, stopping_step: int
+):
+    neural = {"GRU4Rec": {"embedding_size": 8, "hidden_size": 8}, "BERT4Rec": {"hidden_size": 8, "inner_size": 8}}
+    options = {**neural.get(model, {}), **({} if model == "InstructRec" else {"train_neg_sample_args": None})}
+    told = {"options": OURS | {"intent_texts": 40} if model == "InstructRec" else options, "untuned": "for this test"}
+    shared = {**PLAN["options"], "epochs": 12, "stopping_step": stopping_step, "learning_rate": 0.05}
+    run = agenda_of(tmp_path, films, {**PLAN, "options": shared, "models": {model: told}}).lines[0].trials[0]
+    straight = execute(run, Conditions(tmp_path / "a", str(films)))
+    assert straight["status"] == "done", straight
+    if stopping_step == 0 and model in neural:
+        assert straight["epochs"] < 12, "it is to end early"
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recbole_instructrec.leaderboard.execute._Execution._measure", killed)
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, Conditions(tmp_path / "b", str(films)))
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    resumed = execute(run, Conditions(tmp_path / "b", str(films)))
+    for key in ("status", "rows", "ranks", "valid", "epochs"):
+        assert resumed[key] == straight[key], key
+    assert resumed["seconds"] > resumed["train_seconds"]
+
+
+def test_what_cannot_be_stored_is_not_trained_again(tmp_path: Path, films: Path, capsys: pytest.CaptureFixture[str]):
+    models = {"GRU4Rec": {**PLAN["models"]["GRU4Rec"], "search": None, "untuned": "for this test"}}
+    plan = {**PLAN, "models": models, "seeds": [1]}
+    store, conditions = Store(tmp_path / "results"), Conditions(tmp_path / "work", str(films))
+    store.file("films").mkdir(parents=True)
+    assert run(agenda_of(tmp_path, films, plan), store, conditions) == 2
+    assert "done, but not stored" in capsys.readouterr().out
+    assert "could not be written" in next((tmp_path / "work").glob("*/log.txt")).read_text()
+    trained = json.loads(next((tmp_path / "work").glob("*/progress.json")).read_text())["curve"]
+    store.file("films").rmdir()
+    assert run(agenda_of(tmp_path, films, plan), store, conditions) == 0
+    assert store.read("films")[0][0]["curve"] == trained
+    assert not list((tmp_path / "work").glob("*/*.p*"))
+
+
+def test_a_run_is_begun_by_one_process_alone(tmp_path: Path, films: Path):
+    line = agenda_of(tmp_path, films, only=("Pop",)).lines[0]
+    store, conditions = Store(tmp_path / "results"), Conditions(tmp_path / "work", str(films))
+    elsewhere = Conditions(tmp_path / "other work", str(films))
+    with store.claim(line.trials[0].id):
+        started = LocalExecutor(store, elsewhere).start(line.trials[0])
+        while not started.ended():
+            time.sleep(0.1)
+        assert started.outcome() == "taken" and not store.read("films")[0]
+    with FileLock(work_folder(conditions.work, line.trials[0]) / "lock"), pytest.raises(Taken):
+        execute(line.trials[0], conditions)
 
 
 def test_a_failing_run_is_recorded_and_the_rest_goes_on(
