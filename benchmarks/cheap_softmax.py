@@ -48,7 +48,7 @@ def train(side: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    args = start(__doc__ or "", dataset="Amazon_Beauty", data_path="dataset", seeds=3, drawn="512,2048")
+    args = start(__doc__ or "", dataset="Amazon_Beauty", data_path="dataset", seeds=2, drawn="512,2048")
     own = yaml.safe_load(Path(CONFIGS, f"{args.dataset}.yaml").read_text(encoding="utf-8"))
     common = {**own, "dataset": args.dataset, "data_path": args.data_path, "report_rows": ["none"]}
     done = {(r["dataset"], r["variant"], r["seed"]): r for r in recorded("cheap_softmax")}
@@ -65,7 +65,7 @@ def main() -> None:
 
         def told(part: str, metric: str, runs: list[dict[str, Any]] = runs) -> str:
             values = [run[part][metric] for run in runs]
-            return f"{statistics.mean(values):.4f} ± {statistics.stdev(values) if len(values) > 1 else 0:.4f}"
+            return f"{statistics.mean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
 
         seconds = [s for run in runs for s in run["epoch_seconds"]]
         parts = [told(part, metric) for part in ("valid", "test") for metric in METRICS]

@@ -36,7 +36,9 @@ def add_parser(commands: Any) -> None:
     run.add_argument("--work", type=Path, help="folder of runs under way (default: work, beside that of the results)")
     run.add_argument("--retry-failed", action="store_true", help="try again what has failed")
     verify.add_argument("--against", type=Path, help="folder of other results: their runs must have the same metrics")
-    report.add_argument("plans", type=Path, nargs="*", help=f"plans (default: all in {PLANS})")
+    report.add_argument(
+        "plans", type=Path, nargs="*", help=f"pages of these plans alone (default: all in {PLANS}, and the front pages)"
+    )
     report.add_argument("--output", type=Path, default=Path("."), help="folder of LEADERBOARD.md (default: here)")
 
 
@@ -65,7 +67,7 @@ def work(args: argparse.Namespace) -> int:
         from recbole_instructrec.leaderboard.report import write
 
         plans = args.plans or sorted(PLANS.glob("*.yaml"))
-        for file in write(plans, store, args.output):
+        for file in write(plans, store, args.output, front=not args.plans):
             print(f"written: {file}")
         return 0
 
@@ -81,15 +83,17 @@ def work(args: argparse.Namespace) -> int:
     )
 
     plan = Plan.read(args.plan)
-    if args.seeds:
+    if args.seeds is not None:
+        if args.seeds < 1:
+            raise ValueError("--seeds must be at least 1.")
         plan = plan.with_seeds(args.seeds)
     data_path = os.path.abspath(args.data_path) if args.data_path else None
     agenda = Agenda(plan, data_path, [name for name in args.models.split(",") if name])
     _report_damage(store, plan.dataset)
     if args.action == "status":
         return _status(agenda, store)
-    if args.jobs < 1:
-        raise ValueError("--jobs must be at least 1.")
+    if args.jobs < 1 or args.threads < 1:
+        raise ValueError("--jobs and --threads must be at least 1.")
     until = np.inf if args.max_minutes is None else time.time() + 60 * args.max_minutes
     store = Store(args.store.absolute())
     folder = (args.work or folder_of_work(store)).absolute()

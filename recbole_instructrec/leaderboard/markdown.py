@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from recbole_instructrec.leaderboard.plan import FIRST
 from recbole_instructrec.leaderboard.statistics import Summary
 
-#: The metric by which lines are ordered and compared.
-FIRST = "ndcg@10"
+__all__ = ["FIRST", "markdown", "metric_name", "number", "p_value", "signed", "with_sd"]
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,14 +8,24 @@ from typing import Any
 from recbole_instructrec.leaderboard.agenda import options_of_trials
 from recbole_instructrec.leaderboard.markdown import FIRST, markdown, metric_name, number, p_value, signed, with_sd
 from recbole_instructrec.leaderboard.plan import Plan
+from recbole_instructrec.leaderboard.store import DONE
 from recbole_instructrec.leaderboard.table import Row, Table, epoch_seconds
 
 #: Metrics of the front page.
 SHOWN = ("recall@10", FIRST, "mrr@10")
 
+#: What the columns of a table mean.
+TERMS = (
+    "*History*: how many of a user's last items a model reads. *All, left out*: RecBole's general models know all "
+    "of them and leave them out of their lists, which helps where nobody takes an item twice; sequential models rank "
+    "them. A win, **bold**, is one where the paired 95 % interval over users lies above 0 against every calculated "
+    "model and every corrected p is below .05."
+)
+
 _CITATION = """@software{recbole_instructrec,
   title   = {recbole-instructrec: InstructRec for RecBole},
   author  = {{recbole-instructrec contributors}},
+  year    = {YEAR},
   version = {VERSION},
   note    = {Table TABLE, commit COMMIT}
 }"""
@@ -36,15 +46,20 @@ def page(table: Table) -> str:
     counts = table.rows[0].records[0]["counts"]
     parts.append(
         f"{counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions; "
-        f"{counts['tests']:,} test targets. Leave-one-out in order of time, full ranking, seen items not masked: "
-        "RecBole's protocol for sequential models."
+        f"{counts['tests']:,} test targets. Leave-one-out in order of time, all items ranked: RecBole's protocol for "
+        "sequential models."
     )
+    files = {name: hash for row in table.rows for record in row.records for name, hash in record["data"].items()}
+    told = ", ".join(f"`{name}` {hash}" for name, hash in files.items())
+    parts.append(f"{plan.source} SHA-256 of the files begins: {told}.".strip())
     parts += ["## Calculated", _calculated(table)]
     state = f"{table.left} runs are still to come." if table.left else "All runs of the plan are done."
     parts.append(
         f"Mean over seeds ± standard deviation. Every searched model gets {plan.n_trials} trials, chosen on "
-        "validation; the last two columns say how many trials and seeds stand behind a line now. " + state
+        "validation; the last two columns say how many trials and seeds stand behind a line now. " + TERMS + " " + state
     )
+    if table.outdated:
+        parts.append(f"{table.outdated} stored runs of other files or of an earlier reader of requests are not shown.")
     parts += _differences(table)
     if table.oracles:
         parts += [
@@ -56,7 +71,10 @@ def page(table: Table) -> str:
     if plan.reported:
         parts += ["## Reported by others", _reported(plan)]
     parts += ["## Time", f"![accuracy against training time]({plan.name}-time.png)", _time(table)]
-    parts += ["Minutes and seconds are the processor's, which other work does not lengthen; accelerators' the clock's."]
+    parts.append(
+        "Minutes and seconds are of training alone, the processor's, which other work lengthens by up to a sixth; "
+        "accelerators' the clock's. Encoding the texts, once for a data set, and evaluation are not in them."
+    )
     parts += [f"![learning curves]({plan.name}-curves.png)"]
     parts += _trials(table) + _commands(table) + _environment(table)
     if table.failed:
@@ -66,25 +84,27 @@ def page(table: Table) -> str:
 
 def plain(rows: Sequence[Row], table: Table | None = None) -> str:
     """Rows with the metrics of the front page, as Markdown; of a table, what wins is bold."""
-    head = ["model", "sees", *map(metric_name, SHOWN), "seeds", "minutes of training"]
+    head = ["model", "sees", "history", *map(metric_name, SHOWN), "seeds", "minutes of training"]
     lines = []
     for row in rows:
         cells = [with_sd(row.of(metric)) if table is None else table.figure(row, metric) for metric in SHOWN]
-        lines.append([row.name, row.line.entry.sees, *cells, str(len(row.records)), f"{row.minutes:.1f}"])
+        seeds, minutes = str(len(row.records)), f"{row.minutes:.1f}"
+        lines.append([row.name, row.line.entry.sees, row.history, *cells, seeds, minutes])
     return markdown(head, lines)
 
 
 def _calculated(table: Table) -> str:
     metrics = list(table.rows[0].records[0]["rows"][table.rows[0].row])
-    head = ["model", "sees", *map(metric_name, metrics), "parameters", "trials", "seeds"]
+    head = ["model", "sees", "history", *map(metric_name, metrics), "parameters", "trials", "seeds"]
     lines = []
     for row in table.rows:
-        trials = sum(run.id in table.records for run in row.line.trials)
+        done = (table.records.get(run.id) for run in row.line.trials)
+        trials = sum(record is not None and record["status"] == DONE for record in done)
         cells = [table.figure(row, metric) for metric in metrics]
         trial_text = row.line.entry.untuned or f"{trials} of {len(row.line.trials)}"
         parameters = f"{row.records[0]['parameters']:,}"
         seeds = f"{len(row.records)} of {len(row.line.entry.seeds)}"
-        lines.append([row.name, row.line.entry.sees, *cells, parameters, trial_text, seeds])
+        lines.append([row.name, row.line.entry.sees, row.history, *cells, parameters, trial_text, seeds])
     return markdown(head, lines)
 
 
@@ -189,7 +209,8 @@ def _environment(table: Table) -> list[str]:
     commits = sorted({str(record["commit"]) for record in records})
     from recbole_instructrec.version import __version__
 
-    citation = _CITATION.replace("VERSION", __version__).replace("TABLE", table.plan.name)
+    year = max((str(record["date"]) for record in records), default="")[:4]
+    citation = _CITATION.replace("VERSION", __version__).replace("TABLE", table.plan.name).replace("YEAR", year)
     return [
         "## Environment",
         markdown(["machine", "threads", "libraries", "commit", "runs"], lines),

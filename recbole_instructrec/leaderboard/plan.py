@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +27,21 @@ MEASURED = {
 #: How each run writes: nothing that two runs could disagree about.
 QUIET = {"show_progress": False, "metric_decimal_place": 8, "log_wandb": False}
 
-_PLAN_KEYS = {"title", "dataset", "options", "trials", "seeds", "models", "reported", "note"}
-_MODEL_KEYS = {"model", "options", "search", "untuned", "seeds", "rows", "sees"}
+#: What makes lines of a table comparable: a plan sets it for all of them or for none.
+PROTOCOL = {
+    "benchmark_filename", "eval_args", "eval_step", "filter_inter_by_user_or_item", "item_inter_num_interval",
+    "metrics", "rm_dup_inter", "topk", "user_inter_num_interval", "val_interval", "valid_metric",
+    "valid_metric_bigger",
+}  # fmt: skip
+
+#: Evaluation rows that a run can be measured with.
+_ROWS = {"none", "history", "file", "intent", "shuffled"}
+
+#: The metric that lines are ordered and compared by.
+FIRST = "ndcg@10"
+
+_PLAN_KEYS = {"title", "dataset", "source", "options", "trials", "seeds", "models", "reported", "note"}
+_MODEL_KEYS = {"model", "options", "search", "trials", "untuned", "seeds", "rows", "sees"}
 _REPORTED_KEYS = {"model", "metrics", "source", "note"}
 _SEES = "items"
 
@@ -87,6 +101,8 @@ class Plan:
         Figures of others: model, metrics, source, note.
     note : str
         Printed under the table.
+    source : str
+        Where the data set comes from.
     """
 
     name: str
@@ -96,6 +112,7 @@ class Plan:
     entries: tuple[Entry, ...]
     reported: tuple[dict[str, Any], ...] = ()
     note: str = ""
+    source: str = ""
 
     @staticmethod
     def read(file: Path) -> Plan:
@@ -118,8 +135,8 @@ class Plan:
         if not file.is_file():
             raise PlanError(f"there is no plan {file}. Plans are YAML files, such as leaderboard/plans/ml-100k.yaml.")
         try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
+            content = yaml.load(file.read_text(encoding="utf-8"), _NoRepeatedKeys)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise PlanError(f"{file} is not YAML: {error}") from None
         if not isinstance(content, dict):
             raise PlanError(f"{file} holds no settings; it needs the keys {', '.join(sorted(_PLAN_KEYS))}.")
@@ -128,6 +145,21 @@ class Plan:
     def with_seeds(self, n: int) -> Plan:
         """The same with the first n seeds of each line at most."""
         return replace(self, entries=tuple(replace(entry, seeds=entry.seeds[:n]) for entry in self.entries))
+
+
+class _NoRepeatedKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake, not the last one's word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        own = [pair for pair in node.value if pair[0].tag != "tag:yaml.org,2002:merge"]
+        seen: set[str] = set()
+        for key, _ in own:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 class _Reader:
@@ -147,20 +179,50 @@ class _Reader:
             self.wrong.append(f"trials must be a number of at least 1, not {n_trials!r}")
         seeds = self._seeds(content.get("seeds"), "the plan")
         shared = {**MEASURED, **self._options(content.get("options"), "the plan")}
+        self._measured(shared)
         models = content.get("models")
         if not isinstance(models, dict) or not models:
             self.wrong.append("models must name at least one line of the table")
             models = {}
         entries = [self._entry(str(name), told, shared, seeds, n_trials) for name, told in models.items()]
-        reported = [self._reported(told) for told in content.get("reported") or []]
+        told = content.get("reported") or []
+        if not isinstance(told, list):
+            self.wrong.append("reported must be a list of figures: model, metrics, source")
+            told = []
+        reported = [self._reported(one) for one in told]
         if not self.wrong:
-            self.wrong += unknown_names(entries)
+            self.wrong += unknown_names(entries) + self._equal_lines(entries)
         if self.wrong:
             raise PlanError(f"{file} cannot be run:\n" + "\n".join(f"  - {mistake}" for mistake in self.wrong))
         title, note = content.get("title") or dataset, content.get("note") or ""
         return Plan(
-            file.stem, str(title), str(dataset), n_trials, tuple(entries), tuple(reported), " ".join(str(note).split())
+            file.stem,
+            str(title),
+            str(dataset),
+            n_trials,
+            tuple(entries),
+            tuple(reported),
+            " ".join(str(note).split()),
+            " ".join(str(content.get("source") or "").split()),
         )
+
+    def _measured(self, options: Mapping[str, Any]) -> None:
+        name, _, k = FIRST.partition("@")
+        metrics, topk = options["metrics"], options["topk"]
+        names = [str(one).lower() for one in (metrics if isinstance(metrics, list) else [metrics])]
+        if name not in names or int(k) not in (topk if isinstance(topk, list) else [topk]):
+            self.wrong.append(f"the plan: lines are ordered by {FIRST.upper()}, so metrics and topk must hold it")
+
+    def _equal_lines(self, entries: list[Entry]) -> list[str]:
+        """Lines that are the same runs under two names."""
+        found: dict[str, str] = {}
+        wrong = []
+        for entry in entries:
+            same = repr((entry.model, sorted(repr(sorted(trial.items(), key=str)) for trial in entry.trials)))
+            if same in found:
+                wrong.append(f"{entry.name}: is the same as the line {found[same]}")
+            found.setdefault(same, entry.name)
+        return wrong
 
     def _keys(self, told: Mapping[str, Any], known: set[str], where: str) -> None:
         for key in told.keys() - known:
@@ -170,6 +232,8 @@ class _Reader:
         if told is not None and not isinstance(told, dict):
             self.wrong.append(f"{where}: options must be a dict of RecBole's options, not {told!r}")
             return {}
+        if told and "seed" in told:
+            self.wrong.append(f"{where}: seeds are a list of their own, seeds: [...], no option seed")
         return told or {}
 
     def _seeds(self, told: Any, where: str) -> tuple[int, ...]:
@@ -183,19 +247,34 @@ class _Reader:
             self.wrong.append(f"{name}: {told!r} is no description of a model")
             return Entry(name, name, ({},), seeds)
         self._keys(told, _MODEL_KEYS, name)
+        if "," in name:
+            self.wrong.append(f"{name}: a name with a comma cannot be given to --models")
         seeds = self._seeds(told["seeds"], name) if "seeds" in told else seeds
-        options = {**shared, **self._options(told.get("options"), name)}
+        own = self._options(told.get("options"), name)
+        options = {**shared, **own}
+        most = told.get("trials", n_trials)
+        if type(most) is not int or most < n_trials:
+            self.wrong.append(f"{name}: trials may be more than the {n_trials} of the others, not {most!r}")
+            most = n_trials
         points, untuned = self._points(told.get("search"), name), str(told.get("untuned") or "")
         if points and untuned:
             self.wrong.append(f"{name}: untuned says why nothing is searched, but there is a search")
         elif not points and not untuned:
             self.wrong.append(f"{name}: needs a search of {n_trials} trials as the others have, or untuned: why not")
-        elif points and len(points) != n_trials:
-            self.wrong.append(f"{name}: the search has {len(points)} trials; every model gets {n_trials} (trials)")
+        elif points and len(points) != most:
+            self.wrong.append(f"{name}: the search has {len(points)} trials; it gets {most} (trials)")
+        for point, times in Counter(repr(sorted(point.items(), key=str)) for point in points).items():
+            if times > 1:
+                self.wrong.append(f"{name}: the search holds {point} {times} times")
+        for option in sorted(({*own} | {option for point in points for option in point}) & PROTOCOL):
+            self.wrong.append(f"{name}: {option} is the protocol, which all lines share: set it in the plan's options")
         rows = told.get("rows")
         if rows is not None and not (isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows)):
             self.wrong.append(f"{name}: rows must be a list of evaluation rows, such as [none, history]")
             rows = None
+        for row, times in Counter(rows or ()).items():
+            if row not in _ROWS or times > 1:
+                self.wrong.append(f"{name}: rows must be different ones of {', '.join(sorted(_ROWS))}, not {row!r}")
         model = str(told.get("model", name))
         if rows and rows != ["none"] and model != "InstructRec":
             self.wrong.append(f"{name}: {model} hears no instructions, so it has no rows {rows}")
@@ -227,7 +306,11 @@ class _Reader:
             self.wrong.append(f"reported: {told!r} needs a model, its metrics and their source")
             return {}
         self._keys(told, _REPORTED_KEYS, f"reported {told['model']}")
-        return told
+        metrics = told["metrics"]
+        if not isinstance(metrics, dict) or not all(type(value) in (int, float) for value in metrics.values()):
+            self.wrong.append(f"reported {told['model']}: metrics must be numbers, such as {{ndcg@10: 0.05}}")
+            return told
+        return {**told, "metrics": {str(metric).lower(): value for metric, value in metrics.items()}}
 
 
 def unknown_names(entries: list[Entry]) -> list[str]:
@@ -249,14 +332,17 @@ def unknown_names(entries: list[Entry]) -> list[str]:
     from recbole_instructrec.options import options as options_of_ours
 
     inside = Path(recbole.__file__).parent
-    models = {file.stem for file in (inside / "model").glob("*_recommender/*.py")} | {"instructrec"}
+    kinds = ("general", "sequential")
+    models = {file.stem for kind in kinds for file in (inside / "model" / f"{kind}_recommender").glob("*.py")}
+    models |= {"instructrec"}
     general = {name for group in vars(argument_list).values() if isinstance(group, list) for name in group}
     general |= _keys_of(inside / "properties" / "overall.yaml")
     general |= {key for file in (inside / "properties" / "dataset").glob("*.yaml") for key in _keys_of(file)}
     wrong = []
     for entry in entries:
         if entry.model.lower() not in models:
-            wrong.append(f"{entry.name}: RecBole has no model named {entry.model!r}{did_you_mean(entry.model, models)}")
+            said = f"RecBole has no sequential or general model named {entry.model!r}"
+            wrong.append(f"{entry.name}: {said}{did_you_mean(entry.model, models)}")
             continue
         known = general | _keys_of(inside / "properties" / "model" / f"{entry.model}.yaml")
         if entry.model == "InstructRec":

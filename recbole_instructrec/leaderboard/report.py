@@ -7,13 +7,13 @@ from pathlib import Path
 
 from recbole_instructrec.leaderboard.markdown import metric_name, number
 from recbole_instructrec.leaderboard.overview import own_row, write_overviews
-from recbole_instructrec.leaderboard.page import page, plain
-from recbole_instructrec.leaderboard.plan import Plan
+from recbole_instructrec.leaderboard.page import TERMS, page, plain
+from recbole_instructrec.leaderboard.plan import Plan, PlanError
 from recbole_instructrec.leaderboard.store import Store
 from recbole_instructrec.leaderboard.table import RecordedAgenda, Table
 
 
-def write(plans: Sequence[Path], store: Store, output: Path) -> list[Path]:
+def write(plans: Sequence[Path], store: Store, output: Path, front: bool = True) -> list[Path]:
     """Write ``LEADERBOARD.md``, for each plan ``leaderboard/<plan>.md`` and its pictures, and the READMEs' overview.
 
     Parameters
@@ -24,6 +24,8 @@ def write(plans: Sequence[Path], store: Store, output: Path) -> list[Path]:
         Results.
     output : path
         Folder of ``LEADERBOARD.md``.
+    front : bool
+        Whether what shows all tables is written, too: ``LEADERBOARD.md`` and the overviews.
 
     Returns
     -------
@@ -33,8 +35,10 @@ def write(plans: Sequence[Path], store: Store, output: Path) -> list[Path]:
     Raises
     ------
     PlanError
-        For a plan that cannot be run.
+        For a plan that cannot be run, or when there is none.
     """
+    if not plans:
+        raise PlanError("there is no plan to report: run this where leaderboard/plans/ stands, or name plans.")
     tables = [Table(plan, RecordedAgenda(plan, store), store) for plan in map(Plan.read, plans)]
     folder = output / "leaderboard"
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,24 +51,26 @@ def write(plans: Sequence[Path], store: Store, output: Path) -> list[Path]:
             from recbole_instructrec.leaderboard.pictures import draw
 
             files += draw(table, folder)
+    if not front:
+        return files
     shown = [table for table in tables if own_row(table) is not None]
     if shown:
         from recbole_instructrec.leaderboard.pictures import draw_overview
 
         files.append(draw_overview(shown, folder / "overview.png"))
-    front = output / "LEADERBOARD.md"
-    front.write_text(front_page(tables), encoding="utf-8")
-    return [front, *files, *write_overviews(tables, output)]
+    page_of_all = output / "LEADERBOARD.md"
+    page_of_all.write_text(front_page(tables), encoding="utf-8")
+    return [page_of_all, *files, *write_overviews(tables, output)]
 
 
 def front_page(tables: Sequence[Table]) -> str:
     """LEADERBOARD.md."""
     parts = [
         "# Leaderboard",
-        "Sequential recommenders under RecBole's own protocol: leave-one-out in order of time, full ranking, seen "
-        "items not masked. Made by `instructrec leaderboard report`, not edited by hand; how figures come about and "
-        "how to add a line: [docs/leaderboard.md](docs/leaderboard.md). A win, **bold**, is one where the paired 95 % "
-        "interval over users excludes 0 against every calculated model.",
+        "Sequential recommenders under RecBole's own protocol: leave-one-out in order of time, all items ranked. Made "
+        "by `instructrec leaderboard report`, not edited by hand; how figures come about and how to add a line: "
+        "[docs/leaderboard.md](docs/leaderboard.md).",
+        TERMS,
     ]
     for table in tables:
         parts.append(f"## [{table.plan.title}](leaderboard/{table.plan.name}.md)")

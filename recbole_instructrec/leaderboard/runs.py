@@ -14,6 +14,8 @@ from typing import Any
 
 from recbole_instructrec.checkpoint import plain_config
 from recbole_instructrec.leaderboard.plan import QUIET, Entry, Plan, PlanError
+from recbole_instructrec.model.reading.readers import packaged_files
+from recbole_instructrec.options import listed
 
 #: Settings that say where and how a run is executed; the same run elsewhere has others.
 _ELSEWHERE = {
@@ -112,7 +114,7 @@ def config_of(model: str, dataset: str, options: Mapping[str, Any], seed: int, d
 
 
 def data_files(config: Any) -> dict[str, str]:
-    """Hashes of the files that a data set is read from.
+    """Hashes of the files that a run reads: of the data set, and what InstructRec is given besides.
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ def data_files(config: Any) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        First 16 digits of SHA-256, by name.
+        First 16 digits of SHA-256, by name; ``reader ...`` is a packaged reader of requests.
 
     Raises
     ------
@@ -130,11 +132,26 @@ def data_files(config: Any) -> dict[str, str]:
         When the folder holds no interactions.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
-    read = {"inter", *(config["load_col"] or {})}
+    ours = config["model"] == "InstructRec"
+    read = {"inter", *(config["load_col"] or {}), *(["inst"] if ours else [])}
     files = sorted(file for file in folder.glob(f"{name}.*") if file.suffix.lstrip(".") in read)
     if not any(file.suffix == ".inter" for file in files):
         raise PlanError(f"there is no {folder / name}.inter. Give the folder that holds {name}/ with --data_path.")
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}
+    named = {file.name: file for file in files} | (_files_of_ours(config) if ours else {})
+    try:
+        return {key: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for key, file in named.items()}
+    except OSError as error:
+        raise PlanError(f"a file of the run cannot be read: {error}") from None
+
+
+def _files_of_ours(config: Any) -> dict[str, Path]:
+    """What InstructRec reads beside the data set, by what it is."""
+    found = {f"item_vectors {name}": Path(file) for name, file in (config["item_vectors"] or {}).items()}
+    if config["pretrained"]:
+        found["pretrained"] = Path(config["pretrained"])
+    if config["intent_field"] and config["intent_texts"] is None:
+        found |= {f"reader {file.name}": file for file in packaged_files(listed(config["instruction_language"]))}
+    return found
 
 
 def effective(config: Any) -> dict[str, Any]:
@@ -174,9 +191,28 @@ def run_of(plan: Plan, entry: Entry, options: Mapping[str, Any], seed: int, data
     Run
     """
     config = config_of(entry.model, plan.dataset, options, seed, data_path)
-    config_hash, data = hash_of(effective(config)), data_files(config)
-    identity = hash_of([entry.model, plan.dataset, config_hash, seed, data, sorted(entry.rows)])
-    return Run(identity, entry.name, entry.model, plan.dataset, dict(options), seed, entry.rows, config_hash, data)
+    told: dict[str, Any] = {
+        "entry": entry.name, "model": entry.model, "dataset": plan.dataset, "options": dict(options), "seed": seed,
+        "rows": entry.rows, "config_hash": hash_of(effective(config)), "data": data_files(config),
+    }  # fmt: skip
+    return Run(id=identity(told), **told)
+
+
+def identity(told: Mapping[str, Any]) -> str:
+    """The id of a run, from what it is.
+
+    Parameters
+    ----------
+    told : mapping
+        A run or its record.
+
+    Returns
+    -------
+    str
+        Sixteen digits.
+    """
+    rows = sorted(row.partition("+")[0] for row in told["rows"])
+    return hash_of([told["model"], told["dataset"], told["config_hash"], told["seed"], told["data"], rows])
 
 
 def work_folder(folder: Path, run: Run) -> Path:

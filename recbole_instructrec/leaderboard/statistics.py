@@ -46,11 +46,6 @@ class Difference(NamedTuple):
     high: float
     p: float
 
-    @property
-    def clear(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
-
 
 def summary(records: Sequence[Mapping[str, Any]], row: str, metric: str) -> Summary:
     """A metric of one line of a table.

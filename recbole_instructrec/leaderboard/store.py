@@ -11,10 +11,18 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-#: What a line of a run that has ended must have.
-_NEEDED = ("id", "entry", "model", "dataset", "seed", "status")
-
 DONE, FAILED = "done", "failed"
+
+#: What a line must have, and of which kind; more of a run that has ended well.
+_NEEDED: dict[str, type | tuple[type, ...]] = {
+    "id": str, "entry": str, "model": str, "dataset": str, "seed": int, "status": str,
+}  # fmt: skip
+_NEEDED_DONE: dict[str, type | tuple[type, ...]] = {
+    "options": dict, "config": dict, "config_hash": str, "data": dict, "valid": dict, "valid_score": (int, float),
+    "rows": dict, "ranks": dict, "asked": str, "counts": dict, "curve": list, "epochs": int, "parameters": int,
+    "seconds": (int, float), "versions": dict, "processor": object, "accelerator": object, "threads": object,
+    "python": object, "commit": object, "dirty": object, "date": object,
+}  # fmt: skip
 
 
 class Taken(Exception):
@@ -79,18 +87,20 @@ class Store:
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{file}.lock"), open(file, "ab+") as stream:
+            # Unbuffered: what a full disk took of a line is cut off, and nothing is left to be written later.
+            with FileLock(f"{file}.lock"), open(file, "ab+", buffering=0) as stream:
                 begin = stream.seek(0, os.SEEK_END)
                 if begin:
                     stream.seek(begin - 1)
                     if stream.read(1) != b"\n":  # a writer was killed in the middle of its line
                         line = b"\n" + line
                 try:
-                    stream.write(line)
-                    stream.flush()
+                    rest = memoryview(line)
+                    while rest:
+                        rest = rest[stream.write(rest) :]
                     os.fsync(stream.fileno())
                 except OSError:
-                    stream.truncate(begin)
+                    os.ftruncate(stream.fileno(), begin)
                     raise
         except OSError as error:
             raise StoreError(
@@ -111,25 +121,35 @@ class Store:
         tuple
             Records in the order they were written, the newest of each run only; and damaged lines.
         """
-        file = self.file(dataset)
         found: dict[str, dict[str, Any]] = {}
         damaged = []
-        if file.is_file():
-            for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                    missing = [key for key in _NEEDED if key not in record]
-                    if missing:
-                        raise ValueError(f"{', '.join(missing)} missing")
-                except (ValueError, TypeError) as error:
-                    damaged.append(Damaged(file, number, str(error)))
-                    continue
-                earlier = found.pop(record["id"], None)
-                # A run that failed once and then ended well has ended well.
-                found[record["id"]] = earlier if earlier and earlier["status"] == DONE != record["status"] else record
+        for record in self._lines(dataset):
+            if isinstance(record, Damaged):
+                damaged.append(record)
+                continue
+            earlier = found.pop(record["id"], None)
+            # A run that failed once and then ended well has ended well.
+            found[record["id"]] = earlier if earlier and earlier["status"] == DONE != record["status"] else record
         return list(found.values()), damaged
+
+    def contradictions(self, dataset: str) -> list[str]:
+        """Ids of runs that have ended well more than once, with different ranks."""
+        ranks: dict[str, list[Any]] = {}
+        for record in self._lines(dataset):
+            if not isinstance(record, Damaged) and record["status"] == DONE:
+                ranks.setdefault(record["id"], []).append(record["ranks"])
+        return [id for id, found in ranks.items() if any(one != found[0] for one in found)]
+
+    def _lines(self, dataset: str) -> Iterator[dict[str, Any] | Damaged]:
+        file = self.file(dataset)
+        content = file.read_bytes() if file.is_file() else b""
+        for number, line in enumerate(content.split(b"\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                yield _checked(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                yield Damaged(file, number, str(error))
 
     @contextmanager
     def claim(self, id: str) -> Iterator[None]:
@@ -156,6 +176,34 @@ class Store:
     def datasets(self) -> list[str]:
         """Data sets with results."""
         return sorted(file.stem for file in self.folder.glob("*.jsonl"))
+
+
+def _checked(record: Any) -> dict[str, Any]:
+    """A line with everything that is read from it.
+
+    Raises
+    ------
+    ValueError
+        Saying what is missing or of another kind.
+    """
+    if not isinstance(record, dict):
+        raise ValueError("no JSON object")
+    needed = {**_NEEDED, **(_NEEDED_DONE if record.get("status") == DONE else {})}
+    missing = [key for key in needed if key not in record]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing")
+    odd = [key for key, kind in needed.items() if not isinstance(record[key], kind)]
+    if odd:
+        raise ValueError(f"{', '.join(odd)} of another kind than it should be")
+    if record["status"] not in (DONE, FAILED):
+        raise ValueError(f"status {record['status']!r} is neither {DONE} nor {FAILED}")
+    if record["status"] == DONE and (not record["rows"] or not all(map(_has_figures, record["rows"].values()))):
+        raise ValueError("rows without figures")
+    return record
+
+
+def _has_figures(metrics: Any) -> bool:
+    return isinstance(metrics, dict) and bool(metrics) and all(type(v) in (int, float) for v in metrics.values())
 
 
 def of_runs(records: Iterable[Mapping[str, Any]], ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from recbole_instructrec.leaderboard.agenda import Agenda, Line
 from recbole_instructrec.leaderboard.markdown import FIRST, with_sd
-from recbole_instructrec.leaderboard.plan import Plan
-from recbole_instructrec.leaderboard.runs import Run
+from recbole_instructrec.leaderboard.plan import Entry, Plan
+from recbole_instructrec.leaderboard.runs import Run, config_of, effective
 from recbole_instructrec.leaderboard.statistics import (
     Difference,
     Summary,
@@ -65,6 +65,15 @@ class Row:
         return self.line.entry.model == _OURS
 
     @property
+    def history(self) -> str:
+        """How many of a user's last items the model reads; RecBole's general models know all and do not rank them."""
+        from recbole.utils import ModelType, get_model
+
+        if get_model(self.line.entry.model).type != ModelType.SEQUENTIAL:
+            return "all, left out"
+        return str(self.records[0]["config"]["MAX_ITEM_LIST_LENGTH"])
+
+    @property
     def minutes(self) -> float:
         """Of training, the mean over seeds."""
         return sum(sum(epoch_seconds(record)) for record in self.records) / len(self.records) / 60
@@ -87,8 +96,8 @@ class Table:
         Results.
     """
 
-    def __init__(self, plan: Plan, agenda: Agenda, store: Store) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, agenda: RecordedAgenda, store: Store) -> None:
+        self.plan, self.outdated = plan, agenda.outdated
         self.records = of_runs(store.read(plan.dataset)[0], agenda.ids())
         self.lines = agenda.lines
         self.left, self.failed = agenda.left(self.records), agenda.failed(self.records)
@@ -156,16 +165,44 @@ class RecordedAgenda(Agenda):
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan = plan
         records = store.read(plan.dataset)[0]
-        of = {(r["entry"], json.dumps(r["options"], sort_keys=True), r["seed"]): r for r in records}
-        self.lines = []
+        files: dict[str, str] = {}  # as the newest runs read them
+        for record in records:
+            files.update(record.get("data") or {})
+        current = [r for r in records if all(files[name] == hash for name, hash in (r.get("data") or {}).items())]
+        self.lines, self.outdated = [], len(records) - len(current)
         for entry in plan.entries:
-            runs = [
-                [_recorded(of, plan, entry.name, entry.model, options, seed, entry.rows) for seed in entry.seeds]
-                for options in entry.trials
-            ]
+            runs = [self._recorded(entry, options, current) for options in entry.trials]
             self.lines.append(Line(entry, [line[0] for line in runs], [line[1:] for line in runs]))
 
+    def _recorded(self, entry: Entry, options: dict[str, Any], records: Sequence[Mapping[str, Any]]) -> list[Run]:
+        """The runs of a trial, one a seed; those that no record is of have no id.
 
-def _recorded(of: Mapping[Any, Any], plan: Plan, name: str, model: str, options: Any, seed: int, rows: Any) -> Any:
-    record = of.get((name, json.dumps(options, sort_keys=True), seed))
-    return Run(record["id"] if record else "", name, model, plan.dataset, options, seed, rows, "", {})
+        A record is of a trial when its configuration has the same values, however the plan writes them and whatever
+        its line was called. Options that have come or gone since count as what they were by default.
+        """
+        seed = entry.seeds[0]
+        wanted = _plain(effective(config_of(entry.model, self.plan.dataset, options, seed, None)))
+        ids = {
+            record["seed"]: record["id"]  # the newest
+            for record in records
+            if record["model"] == entry.model
+            and ("config" not in record or set(entry.rows) <= {row.partition("+")[0] for row in record["rows"]})
+            and _agree(wanted, record, options)
+        }
+        return [
+            Run(ids.get(seed, ""), entry.name, entry.model, self.plan.dataset, options, seed, entry.rows, "", {})
+            for seed in entry.seeds
+        ]
+
+
+def _agree(wanted: Mapping[str, Any], record: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Whether a record is of a configuration; of one that failed only the plan's own options are known."""
+    if "config" not in record:
+        return bool(_plain(record.get("options")) == _plain(options))
+    known = _plain(record["config"])
+    return all(known[name] == value for name, value in wanted.items() if name in known)
+
+
+def _plain(value: Any) -> Any:
+    """As it comes back from JSON."""
+    return json.loads(json.dumps(value, default=str))

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbole_instructrec.leaderboard.ranks import per_user, unpacked
-from recbole_instructrec.leaderboard.runs import decisive, hash_of, name_of
+from recbole_instructrec.leaderboard.runs import decisive, hash_of, identity, name_of
 from recbole_instructrec.leaderboard.store import DONE, Store
 
 #: Metrics are stored with eight digits; RecBole computes some in float32.
 _TOLERANCE = 2e-7
+
+#: Scores of epochs are stored with six digits.
+_ROUNDED = 1e-6
 
 
 def mistakes(record: Mapping[str, Any]) -> list[str]:
@@ -29,6 +32,12 @@ def mistakes(record: Mapping[str, Any]) -> list[str]:
     found = []
     if hash_of(decisive(record["config"])) != record["config_hash"]:
         found.append("the configuration is not the one that the run is named by")
+    if identity(record) != record["id"]:
+        found.append("model, data set, configuration, seed, files or rows are not those that the run is named by")
+    score = record["valid"].get(str(record["config"].get("valid_metric", "")).lower())
+    scores = [score, max((epoch["score"] for epoch in record["curve"]), default=score)]
+    if score is None or not all(abs(record["valid_score"] - value) <= _ROUNDED for value in scores):
+        found.append(f"the validation score {record['valid_score']} is not that of its metrics and of its best epoch")
     for row, metrics in record["rows"].items():
         try:
             rank = unpacked(record["ranks"][row])
@@ -39,7 +48,7 @@ def mistakes(record: Mapping[str, Any]) -> list[str]:
             found.append(f"row {row}: {len(rank)} ranks, {record['counts']['tests']} test targets")
         for metric, stored in metrics.items():
             computed = float(per_user(rank, metric).mean())
-            if abs(computed - stored) > _TOLERANCE:
+            if not abs(computed - stored) <= _TOLERANCE:
                 found.append(f"row {row}: {metric} is {stored:.8f}, from the ranks {computed:.8f}")
     return found
 
@@ -58,11 +67,17 @@ def verify(store: Store) -> int:
         0, or 1 where something does not hold.
     """
     wrong, n = 0, 0
+    if not store.datasets():
+        print(f"{store.folder} holds no results.")
+        return 1
     for dataset in store.datasets():
         records, damaged = store.read(dataset)
         for file, line, why in damaged:
             print(f"{file}, line {line}: damaged ({why})")
         wrong += len(damaged)
+        for id in store.contradictions(dataset):
+            wrong += 1
+            print(f"{store.file(dataset)}: run {id} stands there more than once, with different ranks")
         for record in (record for record in records if record["status"] == DONE):
             n += 1
             for mistake in mistakes(record):
@@ -94,12 +109,12 @@ def compare(store: Store, other: Store) -> int:
                 continue
             n += 1
             gaps = {
-                (row, metric): abs(value - known["rows"][row][metric])
+                (row, metric): abs(value - known["rows"].get(row, {}).get(metric, float("nan")))
                 for row, metrics in record["rows"].items()
                 for metric, value in metrics.items()
             }
-            (row, metric), gap = max(gaps.items(), key=lambda pair: pair[1])
-            if gap > _TOLERANCE:
+            (row, metric), gap = max(gaps.items(), key=lambda pair: (pair[1] != pair[1], pair[1]))
+            if not gap <= _TOLERANCE:
                 different += 1
                 print(f"{name_of(record)}: row {row}, {metric} differs by {gap:.6f}")
     if not n:

@@ -141,6 +141,7 @@ class _CrossEntropy(torch.autograd.Function):
         # Under autocast the three products of a chunk are in half precision, all between them in float32.
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         items = table.to(dtype or table.dtype)
+        scores = scores._replace(table=items)
         for begin in range(0, n, chunk):
             rows = slice(begin, begin + chunk)
             part = scores.part(rows)

@@ -73,7 +73,7 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path):
     for mistake in (
         "unknown key 'trails'; did you mean trials?",
         "unknown key 'optons'; did you mean options?",
-        "the search has 3 trials; every model gets 2",
+        "the search has 3 trials; it gets 2",
         "SASRec: needs a search of 2 trials",
         "SASRec hears no instructions",
         "search must give a list of values",
@@ -86,18 +86,58 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path):
 @pytest.mark.parametrize(
     ("models", "said"),
     [
-        ({"Popp": {"untuned": "x"}}, "RecBole has no model named 'Popp'; did you mean pop?"),
+        ({"Popp": {"untuned": "x"}}, "RecBole has no sequential or general model named 'Popp'; did you mean pop?"),
         (
             {"SASRec": {"untuned": "x", "options": {"hiden_size": 3}}},
             "nothing reads the option 'hiden_size'; did you mean hidden_size?",
         ),
         ({"InstructRec": {"untuned": "x", "options": {"temprature": 3}}}, "did you mean temperature?"),
+        ({"DeepFM": {"untuned": "x"}}, "no sequential or general model named 'DeepFM'"),
+        ({"Pop": {"untuned": "x", "options": {"topk": [5]}}}, "Pop: topk is the protocol, which all lines share"),
+        (
+            {"Pop": {"search": {"eval_args": [{"mode": "uni10"}, {"mode": "full"}]}}},
+            "Pop: eval_args is the protocol, which all lines share",
+        ),
+        ({"Pop": {"untuned": "x", "options": {"seed": 3}}}, "Pop: seeds are a list of their own"),
+        (
+            {"Pop": {"untuned": "x"}, "Popular": {"model": "Pop", "untuned": "y"}},
+            "Popular: is the same as the line Pop",
+        ),
+        ({"GRU4Rec": {"search": {"dropout_prob": [0.1, 0.1]}}}, "GRU4Rec: the search holds [('dropout_prob', 0.1)] 2"),
+        ({"GRU4Rec": {"trials": 1, "search": {"dropout_prob": [0.1]}}}, "trials may be more than the 2 of the others"),
+        ({"InstructRec": {"untuned": "x", "rows": ["nonsense"]}}, "rows must be different ones of file, history"),
+        ({"InstructRec": {"untuned": "x", "rows": ["none", "none"]}}, "rows must be different ones of file, history"),
+        ({"Pop, again": {"model": "Pop", "untuned": "x"}}, "a name with a comma cannot be given to --models"),
     ],
 )
-def test_unknown_names(tmp_path: Path, models: dict, said: str):
+def test_what_models_are_refused_for(tmp_path: Path, models: dict, said: str):
     with pytest.raises(PlanError, match=None) as error:
         Plan.read(write_plan(tmp_path, changed(models=models)))
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"options": {"topk": [5]}}, "lines are ordered by NDCG@10, so metrics and topk must hold it"),
+        ({"options": {"metrics": ["Recall"]}}, "lines are ordered by NDCG@10"),
+        ({"options": {"seed": 3}}, "the plan: seeds are a list of their own"),
+        ({"reported": 3}, "reported must be a list of figures"),
+        ({"reported": [{"model": "X", "metrics": {"ndcg@10": "high"}, "source": "s"}]}, "metrics must be numbers"),
+    ],
+)
+def test_what_a_plan_is_refused_for(tmp_path: Path, changes: dict, said: str):
+    with pytest.raises(PlanError) as error:
+        Plan.read(write_plan(tmp_path, changed(**changes)))
+    assert said in str(error.value)
+
+
+def test_more_trials_of_a_model_and_capitals(tmp_path: Path):
+    models = {"GRU4Rec": {"trials": 3, "search": {"dropout_prob": [0.1, 0.2, 0.3]}}}
+    reported = [{"model": "X", "metrics": {"NDCG@10": 0.1}, "source": "s"}]
+    plan = Plan.read(write_plan(tmp_path, changed(models=models, reported=reported, source="a\n  place")))
+    assert len(plan.entries[0].trials) == 3
+    assert plan.reported[0]["metrics"] == {"ndcg@10": 0.1} and plan.source == "a place"
 
 
 def test_files_that_are_no_plans(tmp_path: Path):
@@ -107,6 +147,12 @@ def test_files_that_are_no_plans(tmp_path: Path):
     with pytest.raises(PlanError, match="holds no settings"):
         Plan.read(tmp_path / "list.yaml")
     (tmp_path / "broken.yaml").write_text("models: [\n")
+    (tmp_path / "twice.yaml").write_text("title: a\noptions: {epochs: 2, epochs: 3}\n")
+    with pytest.raises(PlanError, match="the key 'epochs' stands twice"):
+        Plan.read(tmp_path / "twice.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"title: \xe4\n")
+    with pytest.raises(PlanError, match="is not YAML"):
+        Plan.read(tmp_path / "latin.yaml")
     with pytest.raises(PlanError, match="is not YAML"):
         Plan.read(tmp_path / "broken.yaml")
 

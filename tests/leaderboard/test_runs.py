@@ -109,10 +109,43 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     assert page.index("## Told about the target") < page.index("row `intent`")
     assert "All runs of the plan are done." in page
     assert {file.name for file in pages[2:]} == {"films-time.png", "films-curves.png", "overview.png", "README.md"}
+    assert f"row `none` | items, titles and genres | {OURS['MAX_ITEM_LIST_LENGTH']} |" in front
+    assert "| Pop | items | all, left out |" in front
+    pages_alone = write([tmp_path / "films.yaml"], store, tmp_path / "alone", front=False)
+    assert {file.name for file in pages_alone} == {"films.md", "films-time.png", "films-curves.png"}
     again = write([tmp_path / "films.yaml"], store, tmp_path / "again")
     assert [file.read_text() for file in again[:2]] == [front, page], "the same store gives the same pages"
 
-    # A figure that was changed by hand is found.
+    # A line is known by what it is, not by its name or by how the plan writes its options.
+    other = json.loads(json.dumps(PLAN))
+    other["models"] = {
+        "Best sellers": {"model": "Pop", **PLAN["models"]["Pop"]},
+        "InstructRec": PLAN["models"]["InstructRec"],
+    }
+    other["models"]["InstructRec"] = json.loads(json.dumps(PLAN["models"]["InstructRec"]))
+    other["models"]["InstructRec"]["options"]["repeat_bias"] = True
+    renamed = write([write_plan(tmp_path / "again", other)], store, tmp_path / "renamed")[1].read_text()
+    assert "Best sellers" in renamed and "row `none`" in renamed and "All runs of the plan are done." in renamed
+
+    # Other data are other runs: figures of before are not shown beside those of now.
+    inter = films / "films" / "films.inter"
+    content = inter.read_text()
+    inter.write_text(content + content.splitlines()[-1] + "\n")
+    assert run(agenda_of(tmp_path, films, only=("Pop",)), store, conditions) == 0
+    page = write([tmp_path / "films.yaml"], store, tmp_path / "other data")[1].read_text()
+    assert "7 stored runs of other files" in page and "GRU4Rec" not in page.split("## Commands")[0]
+    inter.write_text(content)
+    store.file("films").write_bytes(lines)
+
+    # What was changed by hand is found.
+    for old, new, said in (
+        ('"seed": 1', '"seed": 9', "are not those that the run is named by"),
+        ('"valid_score": ', '"valid_score": 1', "the validation score"),
+        ('"ndcg@10": 0.', '"ndcg@10": NaN, "ndcg@1": 0.', "is nan"),
+    ):
+        store.file("films").write_text(lines.decode().replace(old, new, 1))
+        assert verify(store) == 1 and said in capsys.readouterr().out, said
+    store.file("films").write_bytes(lines)
     changed = lines.decode().replace('"recall@5": ', '"recall@5": 1', 1)
     store.file("films").write_text(changed)
     assert verify(store) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,19 @@ import torch
 
 from recbole_instructrec.leaderboard.ranks import Ranks, asked, packed, per_user, unpacked
 from recbole_instructrec.leaderboard.store import Store, StoreError
+from recbole_instructrec.leaderboard.verify import verify
+
+ENDED: dict = {
+    "options": {}, "config": {}, "config_hash": "", "data": {}, "valid": {}, "valid_score": 0.1, "asked": "",
+    "rows": {"none": {"ndcg@10": 0.1}}, "ranks": {"none": ""}, "counts": {}, "curve": [], "epochs": 1, "parameters": 1,
+    "seconds": 1.0, "versions": {}, "processor": "", "accelerator": None, "threads": 1, "python": "", "commit": "",
+    "dirty": False, "date": "",
+}  # fmt: skip
 
 
 def record(id: str, status: str = "done", **more) -> dict:
-    return {"id": id, "entry": "Pop", "model": "Pop", "dataset": "films", "seed": 1, "status": status, **more}
+    known = {"id": id, "entry": "Pop", "model": "Pop", "dataset": "films", "seed": 1, "status": status}
+    return {**known, **(ENDED if status == "done" else {}), **more}
 
 
 def _append_many(folder: Path, name: str) -> None:
@@ -50,6 +60,39 @@ def test_damaged_lines_are_named_and_the_rest_counts(tmp_path: Path):
     assert "entry, model, dataset, seed, status missing" in damaged[1].why
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ({**record("b"), "rows": {}}, "rows without figures"),
+        ({**record("b"), "rows": {"none": {"ndcg@10": "x"}}}, "rows without figures"),
+        ({key: value for key, value in record("b").items() if key not in ("rows", "counts")}, "rows, counts missing"),
+        ({**record("b"), "id": ["b"]}, "id of another kind"),
+        ({**record("b"), "valid_score": None}, "valid_score of another kind"),
+        (record("b", "perhaps"), "status 'perhaps' is neither done nor failed"),
+        ([1, 2], "no JSON object"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_a_line_that_lacks_something_is_left_aside(tmp_path: Path, line, why: str):
+    store = Store(tmp_path)
+    store.append(record("a"))
+    with open(store.file("films"), "a") as stream:
+        stream.write((line if isinstance(line, str) else json.dumps(line)) + "\n")
+    found, damaged = store.read("films")
+    assert [one["id"] for one in found] == ["a"]
+    assert [one.line for one in damaged] == [2] and why in damaged[0].why
+    assert verify(store) == 1
+
+
+def test_a_run_that_ended_twice_in_different_ways(tmp_path: Path):
+    store = Store(tmp_path)
+    for ranks in ("x", "x", "y"):
+        store.append(record("a" if ranks == "x" else "b", ranks={"none": ranks}))
+    assert not store.contradictions("films")
+    store.append(record("a", ranks={"none": "z"}))
+    assert store.contradictions("films") == ["a"]
+
+
 def test_the_newest_of_a_run_counts_unless_it_failed(tmp_path: Path):
     store = Store(tmp_path)
     for one in (
@@ -76,6 +119,29 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StoreError, match=r"No space left.*unharmed"):
         store.append(record("b"))
+    assert store.file("films").read_bytes() == before
+
+
+def test_what_a_full_disk_took_of_a_line_is_cut_off(tmp_path: Path):
+    resource = pytest.importorskip("resource")
+    store = Store(tmp_path)
+    store.append(record("a"))
+    before = store.file("films").read_bytes()
+
+    def fill() -> None:
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing fails instead
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 500, len(before) + 500))
+        try:
+            store.append(record("b", filling="x" * 1000))
+        except StoreError:
+            os._exit(7)
+
+    process = multiprocessing.get_context("fork").Process(target=fill)
+    process.start()
+    process.join()
+    assert process.exitcode == 7
     assert store.file("films").read_bytes() == before
 
 

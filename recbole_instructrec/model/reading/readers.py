@@ -59,6 +59,11 @@ def file_of(weights: str, languages: Sequence[str]) -> Path:
     return _PACKAGED / f"{weights[:16]}-{'-'.join(sorted(languages))}.pt"
 
 
+def packaged_files(languages: Sequence[str]) -> list[Path]:
+    """Readers of some languages that lie in the package, of any encoder."""
+    return sorted(_PACKAGED.glob(f"{'?' * 16}-{'-'.join(sorted(languages))}.pt"))
+
+
 def packaged(weights: str | None, languages: Sequence[str]) -> dict[str, Any] | None:
     """The reader that comes with the package for an encoder and languages, None where there is none.
 
