@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -128,6 +128,14 @@ def _execute(run: Run, conditions: Conditions) -> dict[str, Any]:
     return record
 
 
+class _Measured(NamedTuple):
+    """One evaluation row: RecBole's metrics, ranks, and ranks with all that was seen left out, ``[n]`` each."""
+
+    metrics: dict[str, float]
+    rank: np.ndarray
+    unseen: np.ndarray | None
+
+
 class _Execution:
     """State of one execution."""
 
@@ -144,7 +152,8 @@ class _Execution:
 
     def result(self) -> dict[str, Any]:
         from recbole.data import create_dataset, data_preparation
-        from recbole.utils import get_model, get_trainer, init_seed
+        from recbole.data.dataset import Dataset
+        from recbole.utils import ModelType, get_model, get_trainer, init_seed
 
         run = self.run
         options = {**run.options, "checkpoint_dir": str(self.folder), "use_gpu": self.conditions.device != "cpu"}
@@ -154,6 +163,10 @@ class _Execution:
         counts = {
             "users": dataset.user_num - 1, "items": dataset.item_num - 1, "interactions": dataset.inter_num,
         }  # fmt: skip
+        # RecBole leaves seen items out of the lists of its general models itself; given splits tell no whole history.
+        sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL and not config["benchmark_filename"]
+        # (Of sequential data sets inter_matrix counts training rows, which are not there yet.)
+        taken = Dataset.inter_matrix(dataset, "csr").astype(np.int16) if sequential else None
         train, valid, test = data_preparation(config, dataset)
         init_seed(run.seed, config["reproducibility"])
         model = get_model(run.model)(config, train._dataset).to(config["device"])
@@ -169,13 +182,14 @@ class _Execution:
         else:
             trainer.fit(train, valid, verbose=False, show_progress=False)
         best = {name: float(value) for name, value in trainer.best_valid_result.items()}
-        measured, targets, seconds = self._measure(trainer, test)
+        measured, targets, seconds = self._measure(trainer, test, taken)
         found = {
             "config": effective(config),
             "valid": best,
             "valid_score": float(trainer.best_valid_score),
-            "rows": {row: metrics for row, (metrics, _) in measured.items()},
-            "ranks": {row: packed(rank) for row, (_, rank) in measured.items()},
+            "rows": {row: one.metrics for row, one in measured.items()},
+            "ranks": {row: packed(one.rank) for row, one in measured.items()},
+            "unseen": {row: packed(one.unseen) for row, one in measured.items() if one.unseen is not None},
             "asked": targets,
             "epochs": len(self.curve),
             "curve": self.curve,
@@ -183,7 +197,7 @@ class _Execution:
             "evaluation_seconds": round(seconds, 2),
             "memory_mib": _peak_memory(),
             "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-            "counts": {**counts, "tests": len(next(iter(measured.values()))[1])},
+            "counts": {**counts, "tests": len(next(iter(measured.values())).rank)},
         }
         numbers = [*best.values(), *(value for metrics in found["rows"].values() for value in metrics.values())]
         if not np.isfinite(numbers).all():
@@ -237,23 +251,24 @@ class _Execution:
         temporary.write_text(json.dumps({"of": epochs, "seconds": round(self.seconds, 1), "curve": self.curve}))
         os.replace(temporary, file)
 
-    def _measure(self, trainer: Any, test: Any) -> tuple[dict[str, tuple[dict[str, float], np.ndarray]], str, float]:
+    def _measure(self, trainer: Any, test: Any, taken: Any) -> tuple[dict[str, _Measured], str, float]:
         """Metrics and ranks of every row, who was asked for what, and the seconds of the first row."""
         dataset, targets, seconds = test._dataset, "", 0.0
-        measured: dict[str, tuple[dict[str, float], np.ndarray]] = {}
+        measured: dict[str, _Measured] = {}
         suffix = "+context" if getattr(getattr(dataset, "context", None), "fields", None) else ""
         for row in self.run.rows:
             if hasattr(dataset, "use_instructions"):
                 dataset.use_instructions(row)
             begin = time.perf_counter()
-            with ranks_of(trainer) as gathered:
+            with ranks_of(trainer, taken) as gathered:
                 metrics = trainer.evaluate(test, load_best_model=not measured, show_progress=False)
             seconds = seconds or time.perf_counter() - begin
-            rank, user, target = gathered.sorted()
+            rank, user, target = gathered.ranks.sorted()
             targets = asked(
                 dataset.id2token(dataset.uid_field, user).tolist(), dataset.id2token(dataset.iid_field, target).tolist()
             )
-            measured[row + suffix] = ({name: float(value) for name, value in metrics.items()}, rank)
+            unseen = gathered.unseen.sorted()[0] if taken is not None else None
+            measured[row + suffix] = _Measured({name: float(value) for name, value in metrics.items()}, rank, unseen)
         return measured, targets, seconds
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from recbole_instructrec.leaderboard.agenda import options_of_trials
 from recbole_instructrec.leaderboard.markdown import FIRST, markdown, metric_name, number, p_value, signed, with_sd
 from recbole_instructrec.leaderboard.plan import Plan
+from recbole_instructrec.leaderboard.statistics import difference, over_seeds
 from recbole_instructrec.leaderboard.store import DONE
 from recbole_instructrec.leaderboard.table import Row, Table, epoch_seconds
 
@@ -60,7 +61,7 @@ def page(table: Table) -> str:
     )
     if table.outdated:
         parts.append(f"{table.outdated} stored runs of other files or of an earlier reader of requests are not shown.")
-    parts += _differences(table)
+    parts += _differences(table) + _unseen(table)
     if table.oracles:
         parts += [
             "## Told about the target",
@@ -122,6 +123,30 @@ def _differences(table: Table) -> list[str]:
         "Paired by user, each user's metric averaged over the seeds; interval by bootstrap over users, p by a "
         "randomisation test (two-sided, 9,999 draws each), corrected for the number of comparisons of a line "
         "(Benjamini and Hochberg).",
+    ]
+
+
+def _unseen(table: Table) -> list[str]:
+    """The lines with seen items left out of every list, as far as runs have kept those ranks."""
+    users = [(row, {metric: row.unseen(metric) for metric in SHOWN}) for row in table.rows]
+    kept = [(row, found) for row, found in users if len(found[FIRST])]
+    if not any(row.ours for row, _ in kept):
+        return []
+    kept.sort(key=lambda pair: -pair[1][FIRST].mean())
+    own = next(found[FIRST].mean(0) for row, found in kept if row.ours)
+    lines = []
+    for row, found in kept:
+        cells = [with_sd(over_seeds(found[metric].mean(1))) for metric in SHOWN]
+        gap = None if row.ours else difference(own, found[FIRST].mean(0))
+        less = "" if gap is None else f"{signed(gap.mean)} ({signed(gap.low)} to {signed(gap.high)})"
+        lines.append([row.name, *cells, f"{len(found[FIRST])} of {len(row.line.entry.seeds)}", less])
+    head = ["model", *map(metric_name, SHOWN), "seeds", f"InstructRec's best row less this, {metric_name(FIRST)}, 95 %"]
+    return [
+        "## Seen items left out",
+        "The same runs with everything that a user took before the target left out of every list: not RecBole's "
+        "protocol for sequential models, but what many others report. Runs of before 2026-11-29 did not keep these "
+        "ranks.",
+        markdown(head, lines),
     ]
 
 

@@ -7,10 +7,11 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 
 from recbole_instructrec.steering.measures import ndcg
 
@@ -61,27 +62,49 @@ class Ranks:
         return rank[order], user[order], target[order]
 
 
+class Gathered(NamedTuple):
+    """Ranks of an evaluation.
+
+    Attributes
+    ----------
+    ranks : Ranks
+        As RecBole evaluates.
+    unseen : Ranks
+        With everything that a user took before the target left out of the list; empty where that is not asked for.
+    """
+
+    ranks: Ranks
+    unseen: Ranks
+
+
 @contextmanager
-def ranks_of(trainer: Any) -> Iterator[Ranks]:
+def ranks_of(trainer: Any, taken: csr_matrix | None = None) -> Iterator[Gathered]:
     """Gather the ranks of what a RecBole trainer evaluates meanwhile.
 
     Parameters
     ----------
     trainer : recbole.trainer.Trainer
         Any.
+    taken : csr_matrix of int, optional
+        How often each user took each item, the target included, ``[n_users, n_items]``.
 
     Yields
     ------
-    Ranks
+    Gathered
     """
-    found, collector = Ranks(), trainer.eval_collector
+    found, collector = Gathered(Ranks(), Ranks()), trainer.eval_collector
     inner = collector.eval_batch_collect
 
     def collect(scores: torch.Tensor, interaction: Any, row: torch.Tensor, target: torch.Tensor) -> None:
         inner(scores, interaction, row, target)
         row, target = torch.as_tensor(row).to(scores.device), torch.as_tensor(target).to(scores.device)
         user = interaction[trainer.config["USER_ID_FIELD"]].to(scores.device)
-        found.add(scores, user, row, target, max(collector.topk))
+        k = max(collector.topk)
+        found.ranks.add(scores, user, row, target, k)
+        if taken is not None:
+            before = torch.from_numpy(taken[user.cpu().numpy()].toarray()).to(scores.device)
+            before[row, target] -= 1
+            found.unseen.add(scores.masked_fill(before > 0, -torch.inf), user, row, target, k)
 
     collector.eval_batch_collect = collect
     try:

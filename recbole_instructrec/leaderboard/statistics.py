@@ -63,8 +63,24 @@ def summary(records: Sequence[Mapping[str, Any]], row: str, metric: str) -> Summ
     -------
     Summary
     """
-    values = np.array([record["rows"][row][metric] for record in records])
+    return over_seeds(np.array([record["rows"][row][metric] for record in records]))
+
+
+def over_seeds(values: np.ndarray) -> Summary:
+    """Mean and standard deviation of a metric, one value a seed, ``[n_seeds]``."""
     return Summary(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan"), len(values))
+
+
+def ranks_unseen(record: Mapping[str, Any], row: str) -> str | None:
+    """Packed ranks with all that a user took before left out of the lists; None of runs that did not keep them.
+
+    RecBole evaluates its general models in that way, so that their ranks are these.
+    """
+    from recbole.utils import ModelType, get_model
+
+    kept: str | None = record.get("unseen", {}).get(row)
+    general = get_model(record["model"]).type != ModelType.SEQUENTIAL
+    return record["ranks"][row] if kept is None and general else kept
 
 
 def of_users(records: Sequence[Mapping[str, Any]], row: str, metric: str) -> np.ndarray:

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from recbole_instructrec.leaderboard.agenda import Agenda, Line
 from recbole_instructrec.leaderboard.markdown import FIRST, with_sd
 from recbole_instructrec.leaderboard.plan import Entry, Plan
+from recbole_instructrec.leaderboard.ranks import per_user, unpacked
 from recbole_instructrec.leaderboard.runs import Run, config_of, effective
 from recbole_instructrec.leaderboard.statistics import (
     Difference,
@@ -18,6 +21,7 @@ from recbole_instructrec.leaderboard.statistics import (
     corrected,
     difference,
     of_users,
+    ranks_unseen,
     summary,
 )
 from recbole_instructrec.leaderboard.store import Store, of_runs
@@ -81,6 +85,11 @@ class Row:
     def of(self, metric: str) -> Summary:
         """A metric over seeds."""
         return summary(self.records, self.row, metric)
+
+    def unseen(self, metric: str) -> np.ndarray:
+        """A metric of every user with seen items left out, of the runs that have kept that, ``[n_seeds, n_users]``."""
+        kept = [ranks for record in self.records if (ranks := ranks_unseen(record, self.row)) is not None]
+        return np.stack([per_user(unpacked(ranks), metric) for ranks in kept]) if kept else np.empty((0, 0))
 
 
 class Table:

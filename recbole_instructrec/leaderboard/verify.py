@@ -46,6 +46,13 @@ def mistakes(record: Mapping[str, Any]) -> list[str]:
             continue
         if len(rank) != record["counts"]["tests"]:
             found.append(f"row {row}: {len(rank)} ranks, {record['counts']['tests']} test targets")
+        try:
+            kept = unpacked(record.get("unseen", {}).get(row) or record["ranks"][row])
+        except ValueError as error:
+            found.append(f"row {row}, seen items left out: {error}")
+            continue
+        if len(kept) != len(rank):
+            found.append(f"row {row}: {len(kept)} ranks with seen items left out, {len(rank)} others")
         for metric, stored in metrics.items():
             computed = float(per_user(rank, metric).mean())
             if not abs(computed - stored) <= _TOLERANCE:
