@@ -20,12 +20,14 @@ from recbole.utils import get_model
 from recbole_instructrec.leaderboard.agenda import Agenda
 from recbole_instructrec.leaderboard.execute import Conditions, Paused, clear, execute
 from recbole_instructrec.leaderboard.overview import BEGIN, END
+from recbole_instructrec.leaderboard.page import page
 from recbole_instructrec.leaderboard.plan import Plan
 from recbole_instructrec.leaderboard.ranks import unpacked
 from recbole_instructrec.leaderboard.report import write
 from recbole_instructrec.leaderboard.runs import Run, config_of, effective, hash_of, work_folder
 from recbole_instructrec.leaderboard.schedule import LocalExecutor, RayExecutor, Scheduler
 from recbole_instructrec.leaderboard.store import Store, Taken
+from recbole_instructrec.leaderboard.table import RecordedAgenda, Table
 from recbole_instructrec.leaderboard.verify import compare, verify
 from tests.leaderboard.test_plan import SMALL_PLAN, write_plan
 from tests.support import SMALL
@@ -48,6 +50,11 @@ PLAN = {
 
 def agenda_of(tmp_path: Path, films: Path, plan: dict = PLAN, only: tuple[str, ...] = ()) -> Agenda:
     return Agenda(Plan.read(write_plan(tmp_path, plan)), str(films), only)
+
+
+def page_of(file: Path, store: Store) -> str:
+    plan = Plan.read(file)
+    return page(Table(plan, RecordedAgenda(plan, store), store))
 
 
 def run(agenda: Agenda, store: Store, conditions: Conditions, jobs: int = 2, **options) -> int:
@@ -107,12 +114,12 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     text = readme.read_text()
     assert text.startswith("# Title\n") and text.endswith("\n\nMore.\n") and "of yesterday" not in text
     assert "| [Films](leaderboard/films.md) | .5000 (Another) |" in text and text.count("InstructRec") == 1
-    front, page = (file.read_text() for file in pages[:2])
+    front, text = (file.read_text() for file in pages[:2])
     assert "**InstructRec**, row `history`" in front and "Another, NDCG@10 .5000 (its paper)" in front
     assert "row `intent`" not in front, "rows that know the target are in a table of their own"
-    assert page.index("## Told about the target") < page.index("row `intent`")
-    assert "All runs of the plan are done." in page
-    unseen = page.split("## Seen items left out")[1].split("##")[0]
+    assert text.index("## Told about the target") < text.index("row `intent`")
+    assert "All runs of the plan are done." in text
+    unseen = text.split("## Seen items left out")[1].split("##")[0]
     assert all(f"| {name} |" in unseen for name in ("Pop", "GRU4Rec", "**InstructRec**, row `none`"))
     assert {file.name for file in pages[2:]} == {"films-time.png", "films-curves.png", "overview.png", "README.md"}
     assert f"row `none` | items, titles and genres | {OURS['MAX_ITEM_LIST_LENGTH']} |" in front
@@ -120,7 +127,7 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     pages_alone = write([tmp_path / "films.yaml"], store, tmp_path / "alone", front=False)
     assert {file.name for file in pages_alone} == {"films.md", "films-time.png", "films-curves.png"}
     again = write([tmp_path / "films.yaml"], store, tmp_path / "again")
-    assert [file.read_text() for file in again[:2]] == [front, page], "the same store gives the same pages"
+    assert [file.read_text() for file in again[:2]] == [front, text], "the same store gives the same pages"
 
     # A line is known by what it is, not by its name or by how the plan writes its options.
     other = json.loads(json.dumps(PLAN))
@@ -130,7 +137,7 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     }
     other["models"]["InstructRec"] = json.loads(json.dumps(PLAN["models"]["InstructRec"]))
     other["models"]["InstructRec"]["options"]["repeat_bias"] = True
-    renamed = write([write_plan(tmp_path / "again", other)], store, tmp_path / "renamed")[1].read_text()
+    renamed = page_of(write_plan(tmp_path / "again", other), store)
     assert "Best sellers" in renamed and "row `none`" in renamed and "All runs of the plan are done." in renamed
 
     # Other data are other runs: figures of before are not shown beside those of now.
@@ -138,8 +145,8 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     content = inter.read_text()
     inter.write_text(content + content.splitlines()[-1] + "\n")
     assert run(agenda_of(tmp_path, films, only=("Pop",)), store, conditions) == 0
-    page = write([tmp_path / "films.yaml"], store, tmp_path / "other data")[1].read_text()
-    assert "7 stored runs of other files" in page and "GRU4Rec" not in page.split("## Commands")[0]
+    text = page_of(tmp_path / "films.yaml", store)
+    assert "7 stored runs of other files" in text and "GRU4Rec" not in text.split("## Commands")[0]
     inter.write_text(content)
     store.file("films").write_bytes(lines)
 
