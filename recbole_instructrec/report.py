@@ -17,6 +17,11 @@ TOLD = {
 }
 
 
+def bare(row: str) -> str:
+    """Name of an evaluation row, whether or not the model is told the context of requests, too."""
+    return row.partition("+")[0]
+
+
 class RowResults(OrderedDict[str, float]):
     """The metrics of one evaluation row, with those of the other rows beside it.
 
@@ -58,7 +63,7 @@ class RowResults(OrderedDict[str, float]):
         head = " ".join([" " * width, *[f"{metric:>9}" for metric in metrics], " the model is told"])
         lines = [head]
         for name, values in self.rows.items():
-            told = TOLD[name.split("+")[0]] + ("; and request-time context" if "+" in name else "")
+            told = TOLD[bare(name)] + ("; and request-time context" if "+" in name else "")
             lines.append(" ".join([f"{name:<{width}}", *[f"{values[m]:>9.4f}" for m in metrics], f" {told}"]))
         return "\n".join(lines)
 

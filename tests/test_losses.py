@@ -95,8 +95,8 @@ def test_never_holds_all_scores(monkeypatch):
     parts, target, first = example(n=50)
     sizes = []
 
-    def watch(scores, dtype):
-        result = all_scores(scores, dtype)
+    def watch(scores):
+        result = all_scores(scores)
         sizes.append(result.shape[0])
         return result
 

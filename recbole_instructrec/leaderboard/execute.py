@@ -15,16 +15,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
 from recbole_instructrec.environment import environment
 from recbole_instructrec.leaderboard.allocator import keep_freed_memory
 from recbole_instructrec.leaderboard.layers import use_fast_layers
 from recbole_instructrec.leaderboard.ranks import asked, packed, ranks_of
 from recbole_instructrec.leaderboard.resuming import Resumable, forget
-from recbole_instructrec.leaderboard.runs import Run, config_of, effective, work_folder
+from recbole_instructrec.leaderboard.runs import Run, config_of, effective, leaves_seen_out, work_folder
 from recbole_instructrec.leaderboard.sequences import leave_out_padding
-from recbole_instructrec.leaderboard.store import DONE, FAILED, Taken
+from recbole_instructrec.leaderboard.store import DONE, FAILED, claimed
 from recbole_instructrec.model.instructrec import InstructRec
 
 #: What is known of a run while it is under way: a file of this name in its folder.
@@ -91,13 +90,8 @@ def execute(run: Run, conditions: Conditions) -> dict[str, Any]:
     Taken
         When another process uses the run's folder.
     """
-    folder = work_folder(conditions.work, run)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            return _execute(run, conditions)
-    except Timeout:
-        raise Taken from None
+    with claimed(work_folder(conditions.work, run) / "lock"):
+        return _execute(run, conditions)
 
 
 def clear(run: Run, conditions: Conditions) -> None:
@@ -153,7 +147,7 @@ class _Execution:
     def result(self) -> dict[str, Any]:
         from recbole.data import create_dataset, data_preparation
         from recbole.data.dataset import Dataset
-        from recbole.utils import ModelType, get_model, get_trainer, init_seed
+        from recbole.utils import get_model, get_trainer, init_seed
 
         run = self.run
         options = {**run.options, "checkpoint_dir": str(self.folder), "use_gpu": self.conditions.device != "cpu"}
@@ -164,9 +158,9 @@ class _Execution:
             "users": dataset.user_num - 1, "items": dataset.item_num - 1, "interactions": dataset.inter_num,
         }  # fmt: skip
         # RecBole leaves seen items out of the lists of its general models itself; given splits tell no whole history.
-        sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL and not config["benchmark_filename"]
+        whole = not leaves_seen_out(run.model) and not config["benchmark_filename"]
         # (Of sequential data sets inter_matrix counts training rows, which are not there yet.)
-        taken = Dataset.inter_matrix(dataset, "csr").astype(np.int16) if sequential else None
+        taken = Dataset.inter_matrix(dataset, "csr").astype(np.int16) if whole else None
         train, valid, test = data_preparation(config, dataset)
         init_seed(run.seed, config["reproducibility"])
         model = get_model(run.model)(config, train._dataset).to(config["device"])

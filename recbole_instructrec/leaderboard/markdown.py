@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from recbole_instructrec.leaderboard.plan import FIRST
-from recbole_instructrec.leaderboard.statistics import Summary
-
-__all__ = ["FIRST", "markdown", "metric_name", "number", "p_value", "signed", "with_sd"]
+from recbole_instructrec.leaderboard.statistics import Difference, Summary
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -26,6 +23,11 @@ def number(value: float, digits: int = 4) -> str:
 def signed(value: float) -> str:
     """With its sign."""
     return ("+" if value >= 0 else "-") + number(abs(value))
+
+
+def with_interval(found: Difference) -> str:
+    """A difference and the limits of its interval."""
+    return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def p_value(value: float) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_instructrec.leaderboard.markdown import FIRST, markdown, metric_name, number, signed, with_sd
+from recbole_instructrec.leaderboard.markdown import markdown, metric_name, number, with_interval, with_sd
+from recbole_instructrec.leaderboard.plan import FIRST
 
 if TYPE_CHECKING:
     from recbole_instructrec.leaderboard.table import Row, Table
@@ -77,7 +78,7 @@ def _own(table: Table, own: Row) -> list[str]:
     """InstructRec's figures and minutes, and its distance to the best calculated model."""
     against = table.differences.get((own.line.entry.name, own.row), {})
     gap = against.get(table.baselines[0].line.entry.name) if table.baselines else None
-    interval = "-" if gap is None else f"{signed(gap[0].mean)} ({signed(gap[0].low)} to {signed(gap[0].high)})"
+    interval = "-" if gap is None else with_interval(gap[0])
     return [table.figure(own, FIRST), table.figure(own, _SECOND), f"{own.minutes:.1f}", interval]
 
 

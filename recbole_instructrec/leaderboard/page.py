@@ -6,11 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_instructrec.leaderboard.agenda import options_of_trials
-from recbole_instructrec.leaderboard.markdown import FIRST, markdown, metric_name, number, p_value, signed, with_sd
-from recbole_instructrec.leaderboard.plan import Plan
+from recbole_instructrec.leaderboard.markdown import (
+    markdown,
+    metric_name,
+    number,
+    p_value,
+    signed,
+    with_interval,
+    with_sd,
+)
+from recbole_instructrec.leaderboard.plan import FIRST, Plan
 from recbole_instructrec.leaderboard.statistics import difference, over_seeds
 from recbole_instructrec.leaderboard.store import DONE
 from recbole_instructrec.leaderboard.table import Row, Table, epoch_seconds
+from recbole_instructrec.report import bare
 
 #: Metrics of the front page.
 SHOWN = ("recall@10", FIRST, "mrr@10")
@@ -130,7 +139,7 @@ def _unseen(table: Table) -> list[str]:
     """The lines with seen items left out of every list, as far as runs have kept those ranks."""
     users = [(row, {metric: row.unseen(metric) for metric in SHOWN}) for row in table.rows]
     kept = [(row, found) for row, found in users if len(found[FIRST])]
-    own = next((found[FIRST].mean(0) for row, found in kept if row.ours and row.row.partition("+")[0] == "none"), None)
+    own = next((found[FIRST].mean(0) for row, found in kept if row.ours and bare(row.row) == "none"), None)
     if own is None:
         return []
     kept.sort(key=lambda pair: -pair[1][FIRST].mean())
@@ -138,7 +147,7 @@ def _unseen(table: Table) -> list[str]:
     for row, found in kept:
         cells = [with_sd(over_seeds(found[metric].mean(1))) for metric in SHOWN]
         gap = None if row.ours else difference(own, found[FIRST].mean(0))
-        less = "" if gap is None else f"{signed(gap.mean)} ({signed(gap.low)} to {signed(gap.high)})"
+        less = "" if gap is None else with_interval(gap)
         lines.append([row.name, *cells, f"{len(found[FIRST])} of {len(row.line.entry.seeds)}", less])
     head = [
         "model",

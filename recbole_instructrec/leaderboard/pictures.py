@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_instructrec.leaderboard.markdown import FIRST
+from recbole_instructrec.leaderboard.plan import FIRST
 from recbole_instructrec.leaderboard.table import epoch_seconds
 
 # Points that a line across a picture is kept clear by.

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from recbole_instructrec.report import TOLD
 from recbole_instructrec.spelling import did_you_mean
 
 #: Metrics and lists that every run is measured with, unless a plan says otherwise.
@@ -29,13 +30,9 @@ QUIET = {"show_progress": False, "metric_decimal_place": 8, "log_wandb": False}
 
 #: What makes lines of a table comparable: a plan sets it for all of them or for none.
 PROTOCOL = {
-    "benchmark_filename", "eval_args", "eval_step", "filter_inter_by_user_or_item", "item_inter_num_interval",
-    "metrics", "rm_dup_inter", "topk", "user_inter_num_interval", "val_interval", "valid_metric",
-    "valid_metric_bigger",
+    *MEASURED, "benchmark_filename", "eval_step", "filter_inter_by_user_or_item", "item_inter_num_interval",
+    "rm_dup_inter", "user_inter_num_interval", "val_interval", "valid_metric_bigger",
 }  # fmt: skip
-
-#: Evaluation rows that a run can be measured with.
-_ROWS = {"none", "history", "file", "intent", "shuffled"}
 
 #: The metric that lines are ordered and compared by.
 FIRST = "ndcg@10"
@@ -191,7 +188,7 @@ class _Reader:
             told = []
         reported = [self._reported(one) for one in told]
         if not self.wrong:
-            self.wrong += unknown_names(entries) + self._equal_lines(entries)
+            self.wrong += unknown_names(entries) + _equal_lines(entries)
         if self.wrong:
             raise PlanError(f"{file} cannot be run:\n" + "\n".join(f"  - {mistake}" for mistake in self.wrong))
         title, note = content.get("title") or dataset, content.get("note") or ""
@@ -212,17 +209,6 @@ class _Reader:
         names = [str(one).lower() for one in (metrics if isinstance(metrics, list) else [metrics])]
         if name not in names or int(k) not in (topk if isinstance(topk, list) else [topk]):
             self.wrong.append(f"the plan: lines are ordered by {FIRST.upper()}, so metrics and topk must hold it")
-
-    def _equal_lines(self, entries: list[Entry]) -> list[str]:
-        """Lines that are the same runs under two names."""
-        found: dict[str, str] = {}
-        wrong = []
-        for entry in entries:
-            same = repr((entry.model, sorted(repr(sorted(trial.items(), key=str)) for trial in entry.trials)))
-            if same in found:
-                wrong.append(f"{entry.name}: is the same as the line {found[same]}")
-            found.setdefault(same, entry.name)
-        return wrong
 
     def _keys(self, told: Mapping[str, Any], known: set[str], where: str) -> None:
         for key in told.keys() - known:
@@ -263,7 +249,7 @@ class _Reader:
             self.wrong.append(f"{name}: needs a search of {n_trials} trials as the others have, or untuned: why not")
         elif points and len(points) != most:
             self.wrong.append(f"{name}: the search has {len(points)} trials; it gets {most} (trials)")
-        for point, times in Counter(repr(sorted(point.items(), key=str)) for point in points).items():
+        for point, times in Counter(map(_written, points)).items():
             if times > 1:
                 self.wrong.append(f"{name}: the search holds {point} {times} times")
         for option in sorted(({*own} | {option for point in points for option in point}) & PROTOCOL):
@@ -273,8 +259,8 @@ class _Reader:
             self.wrong.append(f"{name}: rows must be a list of evaluation rows, such as [none, history]")
             rows = None
         for row, times in Counter(rows or ()).items():
-            if row not in _ROWS or times > 1:
-                self.wrong.append(f"{name}: rows must be different ones of {', '.join(sorted(_ROWS))}, not {row!r}")
+            if row not in TOLD or times > 1:
+                self.wrong.append(f"{name}: rows must be different ones of {', '.join(sorted(TOLD))}, not {row!r}")
         model = str(told.get("model", name))
         if rows and rows != ["none"] and model != "InstructRec":
             self.wrong.append(f"{name}: {model} hears no instructions, so it has no rows {rows}")
@@ -311,6 +297,23 @@ class _Reader:
             self.wrong.append(f"reported {told['model']}: metrics must be numbers, such as {{ndcg@10: 0.05}}")
             return told
         return {**told, "metrics": {str(metric).lower(): value for metric, value in metrics.items()}}
+
+
+def _written(options: Mapping[str, Any]) -> str:
+    """Options as a text that is the same in any order."""
+    return repr(sorted(options.items(), key=str))
+
+
+def _equal_lines(entries: list[Entry]) -> list[str]:
+    """Lines that are the same runs under two names."""
+    found: dict[tuple[str, ...], str] = {}
+    wrong = []
+    for entry in entries:
+        same = (entry.model, *sorted(map(_written, entry.trials)))
+        if same in found:
+            wrong.append(f"{entry.name}: is the same as the line {found[same]}")
+        found.setdefault(same, entry.name)
+    return wrong
 
 
 def unknown_names(entries: list[Entry]) -> list[str]:

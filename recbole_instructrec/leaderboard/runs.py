@@ -16,6 +16,7 @@ from recbole_instructrec.checkpoint import plain_config
 from recbole_instructrec.leaderboard.plan import QUIET, Entry, Plan, PlanError
 from recbole_instructrec.model.reading.readers import packaged_files
 from recbole_instructrec.options import listed
+from recbole_instructrec.report import bare
 
 #: Settings that say where and how a run is executed; the same run elsewhere has others.
 _ELSEWHERE = {
@@ -211,8 +212,15 @@ def identity(told: Mapping[str, Any]) -> str:
     str
         Sixteen digits.
     """
-    rows = sorted(row.partition("+")[0] for row in told["rows"])
+    rows = sorted(map(bare, told["rows"]))
     return hash_of([told["model"], told["dataset"], told["config_hash"], told["seed"], told["data"], rows])
+
+
+def leaves_seen_out(model: str) -> bool:
+    """Whether RecBole leaves what a user took before out of a model's lists: of all but sequential models."""
+    from recbole.utils import ModelType, get_model
+
+    return bool(get_model(model).type != ModelType.SEQUENTIAL)
 
 
 def work_folder(folder: Path, run: Run) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from recbole_instructrec.leaderboard.ranks import per_user, unpacked
+from recbole_instructrec.leaderboard.runs import leaves_seen_out
 
 #: Draws of the bootstrap and of the randomisation test, users of a batch of draws at a time, level of the intervals.
 DRAWS, _AT_A_TIME, LEVEL = 9999, 4_000_000, 0.95
@@ -76,11 +77,8 @@ def ranks_unseen(record: Mapping[str, Any], row: str) -> str | None:
 
     RecBole evaluates its general models in that way, so that their ranks are these.
     """
-    from recbole.utils import ModelType, get_model
-
     kept: str | None = record.get("unseen", {}).get(row)
-    general = get_model(record["model"]).type != ModelType.SEQUENTIAL
-    return record["ranks"][row] if kept is None and general else kept
+    return record["ranks"][row] if kept is None and leaves_seen_out(record["model"]) else kept
 
 
 def of_users(records: Sequence[Mapping[str, Any]], row: str, metric: str) -> np.ndarray:

@@ -29,6 +29,21 @@ class Taken(Exception):
     """Another process is at the run."""
 
 
+@contextmanager
+def claimed(file: Path) -> Iterator[None]:
+    """Hold a lock file that nobody else holds; :class:`Taken` where somebody does."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Taken from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class StoreError(ValueError):
     """Results cannot be written; the message says why and what to do."""
 
@@ -165,13 +180,8 @@ class Store:
         Taken
             When another process has it.
         """
-        folder = self.folder / "claims"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / id, timeout=0):
-                yield
-        except Timeout:
-            raise Taken from None
+        with claimed(self.folder / "claims" / id):
+            yield
 
     def datasets(self) -> list[str]:
         """Data sets with results."""

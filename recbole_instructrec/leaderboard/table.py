@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from recbole_instructrec.leaderboard.agenda import Agenda, Line
-from recbole_instructrec.leaderboard.markdown import FIRST, with_sd
-from recbole_instructrec.leaderboard.plan import Entry, Plan
+from recbole_instructrec.leaderboard.markdown import with_sd
+from recbole_instructrec.leaderboard.plan import FIRST, Entry, Plan
 from recbole_instructrec.leaderboard.ranks import per_user, unpacked
-from recbole_instructrec.leaderboard.runs import Run, config_of, effective
+from recbole_instructrec.leaderboard.runs import Run, config_of, effective, leaves_seen_out
 from recbole_instructrec.leaderboard.statistics import (
     Difference,
     Summary,
@@ -25,6 +25,7 @@ from recbole_instructrec.leaderboard.statistics import (
     summary,
 )
 from recbole_instructrec.leaderboard.store import Store, of_runs
+from recbole_instructrec.report import bare
 
 #: Rows of InstructRec that know the target.
 ORACLES = ("intent", "shuffled")
@@ -71,9 +72,7 @@ class Row:
     @property
     def history(self) -> str:
         """How many of a user's last items the model reads; RecBole's general models know all and do not rank them."""
-        from recbole.utils import ModelType, get_model
-
-        if get_model(self.line.entry.model).type != ModelType.SEQUENTIAL:
+        if leaves_seen_out(self.line.entry.model):
             return "all, left out"
         return str(self.records[0]["config"]["MAX_ITEM_LIST_LENGTH"])
 
@@ -117,8 +116,8 @@ class Table:
             for row in records[0]["rows"]
         ]
         rows.sort(key=lambda row: -row.of(FIRST).mean)
-        self.rows = [row for row in rows if row.row.split("+")[0] not in ORACLES]
-        self.oracles = [row for row in rows if row.row.split("+")[0] in ORACLES]
+        self.rows = [row for row in rows if bare(row.row) not in ORACLES]
+        self.oracles = [row for row in rows if bare(row.row) in ORACLES]
         self.differences = self._differences()
 
     @property
@@ -195,7 +194,7 @@ class RecordedAgenda(Agenda):
             record["seed"]: record["id"]  # the newest
             for record in records
             if record["model"] == entry.model
-            and ("config" not in record or set(entry.rows) <= {row.partition("+")[0] for row in record["rows"]})
+            and ("config" not in record or set(entry.rows) <= set(map(bare, record["rows"])))
             and _agree(wanted, record, options)
         }
         return [
@@ -207,8 +206,8 @@ class RecordedAgenda(Agenda):
 def _agree(wanted: Mapping[str, Any], record: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
     """Whether a record is of a configuration; of one that failed only the plan's own options are known."""
     if "config" not in record:
-        return bool(_plain(record.get("options")) == _plain(options))
-    known = _plain(record["config"])
+        return bool(record.get("options") == _plain(options))
+    known = record["config"]
     return all(known[name] == value for name, value in wanted.items() if name in known)
 
 

@@ -41,18 +41,15 @@ def mistakes(record: Mapping[str, Any]) -> list[str]:
     for row, metrics in record["rows"].items():
         try:
             rank = unpacked(record["ranks"][row])
+            kept = record.get("unseen", {}).get(row)
+            unseen = rank if kept is None else unpacked(kept)
         except (KeyError, ValueError) as error:
             found.append(f"row {row}: {error}")
             continue
         if len(rank) != record["counts"]["tests"]:
             found.append(f"row {row}: {len(rank)} ranks, {record['counts']['tests']} test targets")
-        try:
-            kept = unpacked(record.get("unseen", {}).get(row) or record["ranks"][row])
-        except ValueError as error:
-            found.append(f"row {row}, seen items left out: {error}")
-            continue
-        if len(kept) != len(rank):
-            found.append(f"row {row}: {len(kept)} ranks with seen items left out, {len(rank)} others")
+        if len(unseen) != len(rank):
+            found.append(f"row {row}: {len(unseen)} ranks with seen items left out, {len(rank)} others")
         for metric, stored in metrics.items():
             computed = float(per_user(rank, metric).mean())
             if not abs(computed - stored) <= _TOLERANCE:

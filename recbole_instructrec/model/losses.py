@@ -81,16 +81,13 @@ class Scores(NamedTuple):
         )
 
 
-def all_scores(scores: Scores, dtype: torch.dtype | None = None) -> torch.Tensor:
+def all_scores(scores: Scores) -> torch.Tensor:
     """Scores of all items.
 
     Parameters
     ----------
     scores : Scores
-        Of n rows.
-    dtype : torch.dtype, optional
-        In which rows and items are multiplied, if not their own; half precision is for training alone, as it ties
-        what lies close.
+        Of n rows. Vectors in half precision are multiplied in it, which is for training alone: it ties what lies close.
 
     Returns
     -------
@@ -98,10 +95,10 @@ def all_scores(scores: Scores, dtype: torch.dtype | None = None) -> torch.Tensor
         ``[n, n_items]``.
     """
     with torch.autocast(scores.hidden.device.type, enabled=False):
-        if dtype is None:
+        if scores.hidden.dtype == scores.bias.dtype:
             logits = torch.addmm(scores.bias, scores.hidden, scores.table.T)
         else:
-            logits = (scores.hidden.to(dtype) @ scores.table.to(dtype).T).float().add_(scores.bias)
+            logits = (scores.hidden @ scores.table.T).to(scores.bias.dtype).add_(scores.bias)
         if scores.further is not None:
             logits += scores.further()
     instructed = torch.nonzero(scores.extra_row >= 0).flatten()
@@ -139,13 +136,13 @@ class _CrossEntropy(torch.autograd.Function):
         loss = scores.hidden.new_zeros((), dtype=torch.float32)
         kind = hidden.device.type
         # Under autocast the three products of a chunk are in half precision, all between them in float32.
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        items = table.to(dtype or table.dtype)
-        scores = scores._replace(table=items)
+        if torch.is_autocast_enabled(kind):
+            low = torch.get_autocast_dtype(kind)
+            scores = scores._replace(hidden=hidden.to(low), table=table.to(low))
         for begin in range(0, n, chunk):
             rows = slice(begin, begin + chunk)
             part = scores.part(rows)
-            logits = all_scores(part, dtype)
+            logits = all_scores(part)
             wanted = target[rows, None]
             if own is not None:
                 logits.scatter_add_(1, wanted, own[rows, None])
@@ -157,9 +154,9 @@ class _CrossEntropy(torch.autograd.Function):
             share.mul_(1.0 / (n * total))
             share.scatter_add_(1, wanted, torch.full_like(total, -1.0 / n))  # now the gradient of the scores
             with torch.autocast(kind, enabled=False):
-                low = share.to(items.dtype)
-                grads.hidden[rows] = low @ items
-                grads.table.add_(low.T @ part.hidden.to(items.dtype))
+                weight = share.to(part.table.dtype)
+                grads.hidden[rows] = weight @ part.table
+                grads.table.add_(weight.T @ part.hidden)
             grads.bias.add_(share.sum(0))
             instructed = torch.nonzero(part.extra_row >= 0).flatten()
             if len(instructed):
