@@ -22,7 +22,9 @@ from tests.support import build_all, build_data, make_config, write_dataset
 N_ITEMS = 40
 
 
-def counts_of(*histories: list[int], parts: list[list[bool]] | None = None, most: int = MOST_PAIRS) -> np.ndarray:
+def counts_of(
+    *histories: list[int], parts: list[list[bool]] | None = None, back: float = BACK, most: int = MOST_PAIRS
+) -> np.ndarray:
     """Counts of some histories, of which all but the first items are targets."""
     item = np.concatenate([np.array(history) for history in histories])
     length = np.array([len(history) for history in histories])
@@ -31,7 +33,7 @@ def counts_of(*histories: list[int], parts: list[list[bool]] | None = None, most
     if parts is not None:
         target &= np.concatenate([np.array(part) for part in parts])
     known = target | (np.arange(len(item)) == start)
-    blocks = list(transition_counts(item, start, target, known, N_ITEMS, most))
+    blocks = list(transition_counts(item, start, target, known, N_ITEMS, back, most))
     assert len(blocks) > 1 or most > len(item)
     return sparse.vstack(blocks).toarray()
 
@@ -47,12 +49,13 @@ def plain(counts: Any, text: np.ndarray | None = None, taken: float = 10.0, **op
 # --- counts ----------------------------------------------------------------------------------
 
 
-def test_pairs_are_counted_by_how_far_apart_they_are():
+@pytest.mark.parametrize("back", [0.0, BACK, 1.0])
+def test_pairs_are_counted_by_how_far_apart_they_are(back: float):
     expected = np.zeros((N_ITEMS, N_ITEMS))
     for before, after, weight in [(1, 2, 1.0), (2, 3, 1.0), (1, 3, DECAY), (1, 3, 1.0)]:
         expected[before, after] += weight
-        expected[after, before] += BACK * weight
-    np.testing.assert_allclose(counts_of([1, 2, 3], [1, 3]), expected)
+        expected[after, before] += back * weight
+    np.testing.assert_allclose(counts_of([1, 2, 3], [1, 3], back=back), expected)
 
 
 def test_other_parts_are_not_counted_on_either_side():
@@ -132,7 +135,13 @@ def test_texts_alone_and_nothing_at_all():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"neighbour_weight": -1.0}, {"neighbour_weight": True}, {"neighbour_text": float("nan")}, {"neighbour_decay": 2}],
+    [
+        {"neighbour_weight": -1.0},
+        {"neighbour_weight": True},
+        {"neighbour_text": float("nan")},
+        {"neighbour_decay": 2},
+        {"neighbour_back": -1},
+    ],
 )
 def test_options_out_of_range(films: Path, wrong: dict[str, Any]):
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -163,6 +172,7 @@ def walks(folder: Path, repeats: bool) -> Path:
 
 ROWS = {
     "windows": {"MAX_ITEM_LIST_LENGTH": 40},
+    "nothing on the way back": {"MAX_ITEM_LIST_LENGTH": 40, "neighbour_back": 0.0},
     "short windows": {"MAX_ITEM_LIST_LENGTH": 6},
     "short windows, long memory": {"MAX_ITEM_LIST_LENGTH": 30, "encoder_length": 5},
     "few targets": {"MAX_ITEM_LIST_LENGTH": 30, "window_targets": 3},
@@ -201,11 +211,12 @@ def test_a_training_row_is_scored_as_if_its_user_had_not_been_there(
         before = before.flip(1)
         for user in batch["user_id"].unique().tolist():
             theirs = history.user.numpy() == user
+            back = model.neighbours.back
             counts = transition_counts(
-                history.item, history.user_start, dataset._is_target & ~theirs, dataset._is_known, model.n_items
+                history.item, history.user_start, dataset._is_target & ~theirs, dataset._is_known, model.n_items, back
             )
             nothing = np.zeros((model.n_items, 0)), np.zeros(model.n_items, dtype=bool)
-            others = ItemNeighbours(counts, dataset.target_counts(), *nothing, 2.0, 0.0, 0.7, longest)
+            others = ItemNeighbours(counts, dataset.target_counts(), *nothing, 2.0, 0.0, 0.7, longest=longest)
             others.level = model.neighbours.level
             for place in torch.nonzero(batch["user_id"][row] == user).flatten().tolist():
                 expected = others.of_histories(before[place : place + 1], some)[0]
@@ -285,6 +296,17 @@ def test_sampled_softmax_over_everything(films: Path):
     sampled = model.calculate_loss(batch)
     model.sampled = None
     torch.testing.assert_close(sampled, model.calculate_loss(batch), rtol=1e-2, atol=1e-2)
+
+
+def test_settings_from_before_the_way_back_was_an_option_mean_what_they_meant(films: Path):
+    def scores(**options: float) -> torch.Tensor:
+        config = make_config(films, neighbour_weight=2.0, neighbour_text=0.0, **options)
+        if not options:
+            del config.final_config_dict["neighbour_back"]  # as a checkpoint of then has them
+        near = get_model("InstructRec")(config, build_data(config)[1]._dataset).neighbours
+        return near.of_histories(torch.tensor([[3, 4, 5]]))
+
+    assert torch.equal(scores(), scores(neighbour_back=0.5)) and not torch.equal(scores(), scores(neighbour_back=0.0))
 
 
 def test_a_list_that_is_given_counts_with_its_own_target(tmp_path: Path):

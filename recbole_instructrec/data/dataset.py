@@ -18,7 +18,7 @@ from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions import InstructionError, Templates, build_sources, mixture
 from recbole_instructrec.data.items import Attributes, item_texts
 from recbole_instructrec.data.rows import RowPlan, Rows
-from recbole_instructrec.data.transitions import RECENT, SPAN, transition_counts
+from recbole_instructrec.data.transitions import BACK, RECENT, SPAN, transition_counts
 from recbole_instructrec.options import check_options, listed
 
 #: Batch fields of ours.
@@ -292,13 +292,14 @@ class InstructRecDataset(SequentialDataset):
         """How often each item is a training target, ``[n_items]``."""
         return np.bincount(self.history.item[self._is_target], minlength=self.item_num)
 
-    def transition_counts(self) -> Iterator[sparse.csr_matrix]:
+    def transition_counts(self, back: float = BACK) -> Iterator[sparse.csr_matrix]:
         """How often items were taken around each other in training, in blocks of rows.
 
         As :func:`~recbole_instructrec.data.transitions.transition_counts` has it.
         """
         history = self.history
-        return transition_counts(history.item, history.user_start, self._is_target, self._is_known, self.item_num)
+        marks = self._is_target, self._is_known
+        return transition_counts(history.item, history.user_start, *marks, self.item_num, back)
 
     def told_targets(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the real texts and the items of the training targets that one led to, ``[n]`` each."""

@@ -20,7 +20,7 @@ RECENT = 20
 #: Pairs that are counted at a time, about 4 GiB of them.
 MOST_PAIRS = 1 << 26
 
-#: What the way back counts: from an item to one that was taken before it.
+#: What the way back counts where nothing else is said (checkpoints from before the option ``neighbour_back``).
 BACK = 0.5
 
 
@@ -30,6 +30,7 @@ def transition_counts(
     is_target: np.ndarray,
     is_known: np.ndarray,
     n_items: int,
+    back: float = BACK,
     most: int = MOST_PAIRS,
 ) -> Iterator[sparse.csr_matrix]:
     """Weighted counts of pairs of items, the later of which is a training target.
@@ -44,6 +45,8 @@ def transition_counts(
         What belongs to the training part: its targets and what nobody has as a target, ``[n_interactions]``.
     n_items : int
         With the padding item 0.
+    back : float
+        What the way back counts: from an item to one that was taken before it.
     most : int
         Pairs at a time, at least 1, which bounds the memory; rows of a single item may have more.
 
@@ -52,7 +55,7 @@ def transition_counts(
     scipy.sparse.csr_matrix
         Rows of a float64 matrix, ``[n_items, n_items]`` together: each time that the column's item was taken ``n``
         steps after the row's counts :data:`DECAY` to the power of ``n - 1``, each time that it was taken before it
-        :data:`BACK` times that. Items are not counted with themselves.
+        ``back`` times that. Items are not counted with themselves.
     """
     # An interaction is in at most SPAN pairs with what came before it, and in as many with what came after it.
     block = np.cumsum(2 * SPAN * np.bincount(item, minlength=n_items)) // most
@@ -63,8 +66,9 @@ def transition_counts(
         for step, target in enumerate(_pairs(item, user_start, is_target, is_known), start=1):
             earlier, later = item[target - step], item[target]
             ahead = ahead + _rows(earlier, later, begin, shape, DECAY ** (step - 1))
-            behind = behind + _rows(later, earlier, begin, shape, DECAY ** (step - 1))
-        yield (ahead + BACK * behind).tocsr()
+            if back:
+                behind = behind + _rows(later, earlier, begin, shape, DECAY ** (step - 1))
+        yield (ahead + back * behind).tocsr()
 
 
 def _pairs(

@@ -36,6 +36,7 @@ from recbole_instructrec.data.dataset import (
     TARGET,
     encoder_length,
 )
+from recbole_instructrec.data.transitions import BACK
 from recbole_instructrec.model.behaviour import BehaviourEncoder
 from recbole_instructrec.model.fusion import ContextEncoder, Fusion
 from recbole_instructrec.model.hearing import Hearing
@@ -146,7 +147,8 @@ class InstructRec(Hearing):
         weight = config["neighbour_weight"]
         if not weight:
             return None
-        counts, taken = dataset.transition_counts(), dataset.target_counts()
+        back = BACK if config["neighbour_back"] is None else config["neighbour_back"]  # a checkpoint may lack it
+        counts, taken = dataset.transition_counts(back), dataset.target_counts()
         return ItemNeighbours(
             counts,
             taken,
@@ -155,6 +157,7 @@ class InstructRec(Hearing):
             weight,
             config["neighbour_text"],
             config["neighbour_decay"],
+            back,
             config["MAX_ITEM_LIST_LENGTH"],
         )
 

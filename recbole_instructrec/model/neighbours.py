@@ -54,6 +54,8 @@ class ItemNeighbours(nn.Module):
         What the likeness of texts sums up to, against the counts.
     decay : float
         d.
+    back : float
+        What a pair counts on the way back, as the counts have it.
     longest : int
         Items of a history that are known; fewer than :data:`RECENT` are looked at where it is shorter.
 
@@ -72,10 +74,11 @@ class ItemNeighbours(nn.Module):
         weight: float,
         text_share: float,
         decay: float,
+        back: float = BACK,
         longest: int = RECENT,
     ) -> None:
         super().__init__()
-        self.n_items, self.weight, self.longest = len(taken), weight, min(longest, RECENT)
+        self.n_items, self.weight, self.back, self.longest = len(taken), weight, back, min(longest, RECENT)
         popularity = taken + _SMOOTHING
         of_source, of_item = popularity**-_POPULARITY_OF_SOURCE, popularity**-_POPULARITY
         blocks, begin, n_counted = [], 0, 0
@@ -228,7 +231,7 @@ class ItemNeighbours(nn.Module):
         apart = place - place.unsqueeze(1)  # [width, width]: from the row's item to the column's
         known, target = (counted & KNOWN) > 0, (counted & TARGET) > 0
         ahead = DECAY ** (apart - 1.0) * ((apart > 0) & (apart <= SPAN))
-        behind = BACK * DECAY ** (-apart - 1.0) * ((apart < 0) & (apart >= -SPAN))
+        behind = self.back * DECAY ** (-apart - 1.0) * ((apart < 0) & (apart >= -SPAN))
         own = ahead * (known.unsqueeze(2) & target.unsqueeze(1)) + behind * (target.unsqueeze(2) & known.unsqueeze(1))
         alike = near.unsqueeze(2) == near.unsqueeze(1)
         own = own.masked_fill(alike, 0.0)
