@@ -106,7 +106,7 @@ def compare(settings: dict[str, Any], seed: int, last: int) -> dict[str, Any]:
 
         def rank(_: int, score: float) -> None:
             curve.append(round(score, 6))
-            if score == max(curve):
+            if curve[-1] == max(curve):
                 each = ndcg(side, questions)
                 best.update(ndcg=round(float(each.mean()), 6), newest=round(float(each[newest].mean()), 6))
 

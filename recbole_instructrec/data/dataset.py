@@ -18,20 +18,11 @@ from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions import InstructionError, Templates, build_sources, mixture
 from recbole_instructrec.data.items import Attributes, item_texts
 from recbole_instructrec.data.rows import RowPlan, Rows
-from recbole_instructrec.data.transitions import BACK, RECENT, SPAN, transition_counts
+from recbole_instructrec.data.transitions import BACK, transition_counts
 from recbole_instructrec.options import check_options, listed
 
 #: Batch fields of ours.
 INSTRUCTION, CONTEXT, EARLIER = "instruction_number", "request_context", "earlier_items"
-
-#: Where item neighbours are used: items around a training row, and how each takes part in the counts.
-AROUND, COUNTED = "items_around", "counted"
-
-#: Bits of :data:`COUNTED`: in pairs with later targets; as a target, in pairs with what came before.
-KNOWN, TARGET = 1, 2
-
-#: Items before the first one that a row reads: those whose neighbours count, and those they were counted with.
-AROUND_BEFORE = RECENT + SPAN
 
 _RAW_TIME, _END, _PART = "__raw_time", "history_end", "__part"
 
@@ -301,6 +292,16 @@ class InstructRecDataset(SequentialDataset):
         marks = self._is_target, self._is_known
         return transition_counts(history.item, history.user_start, *marks, self.item_num, back)
 
+    def taken_by_users(self) -> sparse.csr_matrix:
+        """Which items each user took in the training part, 1 or 0, ``[n_histories, n_items]``."""
+        start, known = self.history.user_start, self._is_known
+        known = known & np.isin(start, np.unique(start[self._is_target]))
+        user, item = np.unique(start[known], return_inverse=True)[1], self.history.item[known]
+        took = sparse.csr_matrix((np.ones(len(item)), (user, item)), (int(user.max(initial=-1)) + 1, self.item_num))
+        took.sum_duplicates()
+        took.data[:] = 1.0
+        return took
+
     def told_targets(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the real texts and the items of the training targets that one led to, ``[n]`` each."""
         positions = np.flatnonzero(self._is_target)
@@ -443,39 +444,10 @@ class InstructRecDataset(SequentialDataset):
         if self._n_earlier:
             before = (start - torch.from_numpy(self.history.user_start[rows.start])).clamp(max=self._n_earlier)
             batch[EARLIER] = self.history.gather(self.iid_field, start - before, before, int(before.max()))
-        if self.config["neighbour_weight"]:
-            batch[AROUND], batch[COUNTED] = self._around(rows, width)
         if self.context.fields:
             codes = self.context.codes[position] * trained[..., None]
             batch[CONTEXT] = torch.from_numpy(codes).long()
         return Interaction(batch)
-
-    def _around(self, rows: Rows, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the users of training rows took around them, and how it takes part in the counts.
-
-        Parameters
-        ----------
-        rows : Rows
-            Of a batch.
-        width : int
-            Items that the longest reads.
-
-        Returns
-        -------
-        tuple of Tensor
-            Items, 0 for none, and bits, ``[batch_size, AROUND_BEFORE + width + 1 + SPAN]`` each; column
-            ``AROUND_BEFORE`` is the first that a row reads. What comes after its last target is left out unless it is
-            a training target.
-        """
-        position = rows.start[:, None] + np.arange(-AROUND_BEFORE, width + 1 + SPAN)
-        first = self.history.user_start[rows.start][:, None]
-        there = (position >= first) & (position < len(self.history))
-        position = np.where(there, position, 0)
-        there &= self.history.user_start[position] == first
-        there &= self._is_target[position] | (position < rows.end[:, None])
-        items = np.where(there, self.history.item[position], 0)
-        counted = there * (KNOWN * self._is_known[position] + TARGET * self._is_target[position])
-        return torch.from_numpy(items), torch.from_numpy(counted)
 
     def _draw_instructions(self, positions: np.ndarray, batch: int) -> np.ndarray:
         names, cumulated = self._mixture

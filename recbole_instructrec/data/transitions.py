@@ -14,9 +14,6 @@ DECAY = 0.8
 #: Pairs that are further apart do not count.
 SPAN = 20
 
-#: Last items of a history whose neighbours are looked at.
-RECENT = 20
-
 #: Pairs that are counted at a time, about 4 GiB of them.
 MOST_PAIRS = 1 << 26
 

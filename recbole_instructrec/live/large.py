@@ -89,8 +89,8 @@ class LargeCatalogue:
             if model.near is not None and any(said.mentions):
                 _add(scores, spoken, model.near(said.mentions, said.numbers.tolist()), lines)
         scores.add_(model.item_bias)
-        if model.neighbours is not None:
-            row, item, value = model.neighbours.entries(seen)
+        for near in model.neighbours:
+            row, item, value = near.entries(seen)
             scores.view(-1).index_add_(0, row * scores.shape[1] + item, value)
         if model.repeat is not None and seen.shape[1]:
             scores.scatter_(1, seen, scores.gather(1, seen) + model.repeat_score)

@@ -169,9 +169,9 @@ class Explainer:
             states = F.normalize(model.behaviour.without_each(read, table, n).float(), dim=-1)
             for place, history, own in zip(places, histories, scale * states, strict=True):
                 scores = own @ directions[ranked[place].items].T  # [n + 1, k]
-                if model.neighbours is not None:
-                    items = torch.tensor(ranked[place].items, device=table.device)
-                    scores = scores + model.neighbours.without_each(history, items, n)
+                items = torch.tensor(ranked[place].items, device=table.device)
+                for near in model.neighbours:
+                    scores = scores + near.without_each(history, items, n)
                 result[place] = (scores[-1:] - scores[:-1]).T.cpu().numpy()
         return result
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,14 +26,9 @@ from torch.nn import functional as F
 
 from recbole_instructrec.checkpoint import CheckpointError
 from recbole_instructrec.data.dataset import (
-    AROUND,
-    AROUND_BEFORE,
     CONTEXT,
-    COUNTED,
     EARLIER,
     INSTRUCTION,
-    KNOWN,
-    TARGET,
     encoder_length,
 )
 from recbole_instructrec.data.transitions import BACK
@@ -117,7 +112,7 @@ class InstructRec(Hearing):
         self.item_bias = nn.Parameter(torch.from_numpy(popularity).float())
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
         self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
-        self.neighbours = self._item_neighbours(config, dataset, texts, has_text)
+        self.neighbours = nn.ModuleList(self._item_neighbours(config, dataset, texts, has_text))
         self._tables = Kept()
         if pretrained is not None:
             pretrained.transfer(self)
@@ -143,23 +138,16 @@ class InstructRec(Hearing):
         return vectors, has_text
 
     @staticmethod
-    def _item_neighbours(config: Any, dataset: Any, texts: np.ndarray, has_text: np.ndarray) -> ItemNeighbours | None:
-        weight = config["neighbour_weight"]
-        if not weight:
-            return None
-        back = BACK if config["neighbour_back"] is None else config["neighbour_back"]  # a checkpoint may lack it
-        counts, taken = dataset.transition_counts(back), dataset.target_counts()
-        return ItemNeighbours(
-            counts,
-            taken,
-            texts,
-            has_text,
-            weight,
-            config["neighbour_text"],
-            config["neighbour_decay"],
-            back,
-            config["MAX_ITEM_LIST_LENGTH"],
-        )
+    def _item_neighbours(config: Any, dataset: Any, texts: np.ndarray, has_text: np.ndarray) -> list[ItemNeighbours]:
+        found, longest = [], config["MAX_ITEM_LIST_LENGTH"]
+        if weight := config["neighbour_weight"]:
+            back = BACK if config["neighbour_back"] is None else config["neighbour_back"]  # a checkpoint may lack it
+            counts, taken = dataset.transition_counts(back), dataset.target_counts()
+            share, decay = config["neighbour_text"], config["neighbour_decay"]
+            found.append(ItemNeighbours.of_transitions(counts, taken, texts, has_text, weight, share, decay, longest))
+        if weight := config["cooccurrence_weight"]:
+            found.append(ItemNeighbours.of_users(dataset.taken_by_users(), weight, longest))
+        return found
 
     def _made_for(self, dataset: Any, encoder: FrozenTextEncoder | None) -> dict[str, str]:
         """Hashes of what the rows of the parameters stand for, in their order."""
@@ -273,11 +261,10 @@ class InstructRec(Hearing):
             bias = self.item_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=self.item_bias.device), _NEVER)
         else:
             bias = self.item_bias[items].masked_fill(items == 0, _NEVER)
-        neighbours, history = self.neighbours, seen
-        further = None
-        if neighbours is not None:
+        history, further = seen, None
+        if len(self.neighbours):
             rows = torch.arange(len(seen), device=seen.device)
-            further = Further(lambda rows, items: neighbours.of_histories(history[rows], items), rows, items)
+            further = Further(lambda rows, items: self._nearness(history[rows], items), rows, items)
         if items is not None:
             directions, seen = directions[items], seen[:, :0]
         extra, line = hidden.new_zeros(0, len(bias)), said.line
@@ -303,36 +290,9 @@ class InstructRec(Hearing):
         repeat = hidden.new_zeros(()) if self.repeat is None else self.repeat_score
         return Scores(hidden, directions, bias, extra, line, seen, repeat, further)
 
-    def _of_training_rows(
-        self, interaction: Any, row: torch.Tensor, step: torch.Tensor, seen: torch.Tensor
-    ) -> Further | None:
-        """What neighbours add to the scores at targets of training rows.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            As :meth:`calculate_loss` takes it.
-        row, step : Tensor
-            Of each target, ``[n_targets]``.
-        seen : Tensor
-            As :meth:`scores` takes it.
-        """
-        neighbours = self.neighbours
-        if neighbours is None:
-            return None
-        if AROUND in interaction:
-            around, counted = interaction[AROUND], interaction[COUNTED]
-        else:  # RecBole's own rows
-            items, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN].unsqueeze(1)
-            target = interaction[self.POS_ITEM_ID].unsqueeze(1)
-            around = F.pad(F.pad(items, (0, 1)).scatter(1, length, target), (AROUND_BEFORE, 0))
-            counted = (around > 0) * (KNOWN | TARGET)
-            row, step = torch.arange(len(items), device=items.device), length.squeeze(1)
-
-        def make(rows: torch.Tensor, items: torch.Tensor | None) -> torch.Tensor:
-            return neighbours.of_targets(around, counted, row[rows], step[rows], seen[rows], items)
-
-        return Further(make, torch.arange(len(row), device=row.device))
+    def _nearness(self, history: torch.Tensor, items: torch.Tensor | None) -> torch.Tensor:
+        """What neighbours add after n histories, ``[n, n_items]``."""
+        return torch.stack([cast(ItemNeighbours, near).of_histories(history, items) for near in self.neighbours]).sum(0)
 
     def _item_vectors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Item vectors, and the same with length 1 in float32, ``[n_items, d]`` each."""
@@ -381,7 +341,7 @@ class InstructRec(Hearing):
             [earlier[row], items[row] * (torch.arange(items.shape[1], device=items.device) < step.unsqueeze(1))], dim=1
         )
         scores = self.scores(state, directions, said, context, seen)
-        scores = scores._replace(further=self._of_training_rows(interaction, row, step, seen))
+        scores = scores._replace(further=None)  # neighbours join when items are ranked: their counts hold the targets
         first = self._first_seen(scores.seen, torch.cat([earlier, items], dim=1), row)
         own = None
         if self.sampled is not None:

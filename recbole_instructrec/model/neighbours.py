@@ -1,7 +1,8 @@
-"""Item neighbours: what others took around the items of a history, and what is described alike."""
+"""Item neighbours: what others took around the items of a history, or took as well, and what is described alike."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,20 +11,19 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from recbole_instructrec.data.dataset import AROUND_BEFORE, KNOWN, TARGET
-from recbole_instructrec.data.transitions import BACK, DECAY, RECENT, SPAN
+from recbole_instructrec.data.transitions import MOST_PAIRS
 
 # Popular items are met everywhere: how much of that is taken out of what leads to an item, and of the item itself.
 _POPULARITY_OF_SOURCE, _POPULARITY, _SMOOTHING = 0.4, 0.2, 5.0
 
-# Neighbours of an item by counts and by text; how fast likeness of texts falls with their cosine.
-_MOST, _MOST_ALIKE, _SHARPNESS = 500, 50, 5.0
+# Neighbours of an item by transitions, by common users and by text; how fast likeness of texts falls with their cosine.
+_MOST, _MOST_SHARED, _MOST_ALIKE, _SHARPNESS = 500, 200, 50, 5.0
 
-# A dense matrix of so many items takes 64 MiB and is read faster.
-_DENSE = 4096
+#: Last items of a history whose transitions are looked at.
+RECENT = 20
 
-# Numbers of a block of cosines.
-_BLOCK = 1 << 26
+# Numbers of a block of cosines; neighbours of histories that are added up at a time.
+_BLOCK, _MOST_ENTRIES = 1 << 26, 1 << 24
 
 
 class ItemNeighbours(nn.Module):
@@ -31,33 +31,20 @@ class ItemNeighbours(nn.Module):
 
     .. math:: n_j = w \log(1 + s_j / m), \qquad s_j = \sum_k d^k T_{x_k j}
 
-    with the last item :math:`x_0`, the one before :math:`x_1` and so on, :data:`RECENT` of them. T are weighted counts
-    of items taken around each other (:func:`~recbole_instructrec.data.transitions.transition_counts`), less what is
-    due to popularity, the 500 largest of each item, plus the likeness of texts; m is the mean of s over items, after
-    a history that is long enough. Items of the history itself have no such score. Nothing here is learned by
-    gradients. In training, what the row's own user has added to the counts is taken away, also by what came before
-    the row and after it: else every target would be found in them.
+    with the last item :math:`x_0`, the one before :math:`x_1` and so on; m is the mean of s over items. Items of the
+    history itself have no such score. Nothing here is learned: it is added when items are ranked, not in training
+    (late fusion), so that the network learns the whole and not what counts of its own training part leave over.
 
     Parameters
     ----------
-    counts : iterable of scipy.sparse.csr_matrix
-        Blocks of rows, ``[n_items, n_items]`` together.
-    taken : ndarray
-        How often each item was a training target, ``[n_items]``.
-    texts : ndarray
-        Vectors of the item texts, ``[n_items, text width]``.
-    has_text : ndarray of bool
-        ``[n_items]``.
+    near : scipy.sparse.csr_matrix
+        T, ``[n_items, n_items]``.
+    recency : ndarray
+        :math:`d^k` of the last items, the very last first, ``[n_recent]``.
+    level : float
+        m, above 0.
     weight : float
         w.
-    text_share : float
-        What the likeness of texts sums up to, against the counts.
-    decay : float
-        d.
-    back : float
-        What a pair counts on the way back, as the counts have it.
-    longest : int
-        Items of a history that are known; fewer than :data:`RECENT` are looked at where it is shorter.
 
     References
     ----------
@@ -65,8 +52,22 @@ class ItemNeighbours(nn.Module):
     Time Aware Neighborhood for Session-based Recommendations (STAN), SIGIR 2019, for the decays.
     """
 
-    def __init__(
-        self,
+    def __init__(self, near: sparse.csr_matrix, recency: np.ndarray, level: float, weight: float) -> None:
+        super().__init__()
+        self.n_items, self.n_recent, self.level, self.weight = near.shape[0], len(recency), level, weight
+        self._at_a_time = max(1, _MOST_ENTRIES // max(1, len(recency) * near.nnz // near.shape[0]))
+        kept = {
+            "start": near.indptr.astype(np.int64),
+            "neighbour": near.indices.astype(np.int32),
+            "value": near.data.astype(np.float32),
+            "recency": recency.astype(np.float32),
+        }
+        # No buffers: a moving average of the weights and DDP would copy them at every step.
+        self._kept = {name: torch.from_numpy(values) for name, values in kept.items()}
+
+    @classmethod
+    def of_transitions(
+        cls,
         counts: Iterable[sparse.csr_matrix],
         taken: np.ndarray,
         texts: np.ndarray,
@@ -74,38 +75,93 @@ class ItemNeighbours(nn.Module):
         weight: float,
         text_share: float,
         decay: float,
-        back: float = BACK,
         longest: int = RECENT,
-    ) -> None:
-        super().__init__()
-        self.n_items, self.weight, self.back, self.longest = len(taken), weight, back, min(longest, RECENT)
+    ) -> ItemNeighbours:
+        """Nearness by what others took around an item, and by likeness of texts.
+
+        T are weighted counts of items taken around each other, less what is due to popularity, the 500 largest of each
+        item, plus the likeness of texts; m is the mean of s after a history that is long enough.
+
+        Parameters
+        ----------
+        counts : iterable of scipy.sparse.csr_matrix
+            Blocks of rows, ``[n_items, n_items]`` together
+            (:func:`~recbole_instructrec.data.transitions.transition_counts`).
+        taken : ndarray
+            How often each item was a training target, ``[n_items]``.
+        texts : ndarray
+            Vectors of the item texts, ``[n_items, text width]``.
+        has_text : ndarray of bool
+            ``[n_items]``.
+        weight : float
+            w.
+        text_share : float
+            What the likeness of texts sums up to, against the counts.
+        decay : float
+            d.
+        longest : int
+            Items of a history that are known; at most :data:`RECENT` are looked at.
+
+        Returns
+        -------
+        ItemNeighbours
+        """
         popularity = taken + _SMOOTHING
         of_source, of_item = popularity**-_POPULARITY_OF_SOURCE, popularity**-_POPULARITY
-        blocks, begin, n_counted = [], 0, 0
+        blocks, begin = [], 0
         for block in counts:
             sources = sparse.diags(of_source[begin : begin + block.shape[0]])
             blocks.append(_largest((sources @ block @ sparse.diags(of_item)).tocsr(), _MOST))
-            begin, n_counted = begin + block.shape[0], n_counted + block.nnz
+            begin += block.shape[0]
         near = sparse.vstack(blocks, format="csr")
-        pairs = _keys(near) if near.nnz < n_counted else None
         if text_share and has_text.sum() > 1:
             alike = likeness(texts, has_text)
             near = (near + alike * (text_share * (near.sum() or 1.0) / alike.sum())).tocsr()
-        recency = decay ** np.arange(RECENT) * (np.arange(RECENT) < self.longest)
+        recency = decay ** np.arange(min(longest, RECENT))
         reached = float(np.asarray(near.sum(1)).ravel() @ taken) / max(float(taken.sum()), 1.0)
-        self.level = reached / max(self.n_items - 1, 1) * float(recency.sum()) or 1.0
-        kept: dict[str, np.ndarray | None] = {
-            "start": near.indptr.astype(np.int64),
-            "neighbour": near.indices.astype(np.int32),
-            "value": near.data.astype(np.float32),
-            "dense": near.toarray().astype(np.float32) if self.n_items <= _DENSE else None,
-            "pairs": pairs,
-            "of_source": of_source.astype(np.float32),
-            "of_item": of_item.astype(np.float32),
-            "recency": recency.astype(np.float32),
-        }
-        # No buffers: a moving average of the weights and DDP would copy them at every step.
-        self._kept = {name: torch.from_numpy(values) for name, values in kept.items() if values is not None}
+        level = reached / max(len(taken) - 1, 1) * float(recency.sum()) or 1.0
+        return cls(near, recency, level, weight)
+
+    @classmethod
+    def of_users(cls, took: sparse.csr_matrix, weight: float, longest: int, most: int = MOST_PAIRS) -> ItemNeighbours:
+        """Nearness by the users that two items have in common, wherever these took them (ItemKNN).
+
+        T is the cosine of two items' users, the 200 largest of each item; all items of a history that are known count
+        alike (d = 1); m is the mean of s after the training histories.
+
+        Parameters
+        ----------
+        took : scipy.sparse.csr_matrix
+            Which items each user took in the training part, 1 or 0, ``[n_users, n_items]``.
+        weight : float
+            w.
+        longest : int
+            Items of a history that are known.
+        most : int
+            Pairs that are counted at a time, which bounds the memory.
+
+        Returns
+        -------
+        ItemNeighbours
+        """
+        n_items, users_of = took.shape[1], took.T.tocsr()
+        length = np.asarray(took.sum(1)).ravel()
+        pairs = np.cumsum(users_of @ length)  # an item makes as many as its users took items
+        edges = [0, *(np.flatnonzero(np.diff(pairs // most)) + 1).tolist(), n_items]
+        n_users_of = np.asarray(took.sum(0)).ravel()
+        scale = sparse.diags(1.0 / np.sqrt(np.maximum(n_users_of, 1.0)))
+        blocks = []
+        for begin, end in itertools.pairwise(edges):
+            shared = (users_of[begin:end] @ took).tocoo()
+            other = shared.col != shared.row + begin
+            shared = sparse.csr_matrix((shared.data[other], (shared.row[other], shared.col[other])), shared.shape)
+            own = sparse.diags(scale.diagonal()[begin:end])
+            blocks.append(_largest((own @ shared @ scale).tocsr(), _MOST_SHARED))
+        near = sparse.vstack(blocks, format="csr")
+        # Of a user with more items than are known, as many of them as are.
+        known = took.multiply((np.minimum(length, longest) / np.maximum(length, 1.0))[:, None])
+        reached = float(np.asarray(known.sum(0)).ravel() @ np.asarray(near.sum(1)).ravel()) / max(took.shape[0], 1)
+        return cls(near, np.ones(longest), reached / max(n_items - 1, 1) or 1.0, weight)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], *args: Any, **kwargs: Any) -> ItemNeighbours:
         """To another device, as torch moves buffers."""
@@ -130,8 +186,9 @@ class ItemNeighbours(nn.Module):
         Tensor
             ``[n, n_items]``, or as many columns as ``items``.
         """
-        places = self._places(items)
-        return self._score(_without(self._sums(self._recent(history), places), history, places))
+        places, parts = self._places(items), history.split(self._at_a_time)
+        sums = torch.cat([self._sums(self._recent(part), places) for part in parts])
+        return self._score(_without(sums, history, places))
 
     def entries(self, history: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The scores of :meth:`of_histories` that are not 0: row, item and score, ``[n_entries]`` each."""
@@ -153,97 +210,17 @@ class ItemNeighbours(nn.Module):
         items : Tensor
             ``[n_scored]``.
         n : int
-            How many of the last items, at most :data:`RECENT`.
+            How many of the last items, at most as many as there are.
 
         Returns
         -------
         Tensor
             ``[n + 1, n_scored]``: without the first of them, ..., without the last, and the whole history.
         """
-        recent = history[-RECENT - 1 :]  # one more comes into sight where one is left out
+        recent = history[-self.n_recent - n :]  # others come into sight where one is left out
         rows = recent.repeat(n + 1, 1)
         rows[torch.arange(n), torch.arange(len(recent) - n, len(recent))] = 0
         return self.of_histories(rows, items)
-
-    # --- of training rows --------------------------------------------------------------------
-
-    def of_targets(
-        self,
-        around: torch.Tensor,
-        counted: torch.Tensor,
-        row: torch.Tensor,
-        step: torch.Tensor,
-        seen: torch.Tensor,
-        items: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Scores at n targets of training rows, without what the rows' users have added to the counts.
-
-        Parameters
-        ----------
-        around : Tensor
-            Items from :data:`~recbole_instructrec.data.dataset.AROUND_BEFORE` before the first that a row reads to
-            those after its last target, 0 for none, ``[batch_size, width]``.
-        counted : Tensor
-            How each of them takes part in the counts: :data:`KNOWN` and :data:`TARGET`, ``[batch_size, width]``.
-        row, step : Tensor
-            Of each target, in order: its row, and how many items that row reads before it, ``[n]``.
-        seen : Tensor
-            Items in each target's history, 0 for none, ``[n, n_seen]``.
-        items : Tensor, optional
-            Only these are scored, in this order; the first stands for all that are not among them.
-
-        Returns
-        -------
-        Tensor
-            ``[n, n_items]``, or as many columns as ``items``.
-
-        Notes
-        -----
-        Where somebody took both items of a pair twice, more than :data:`SPAN` and :data:`RECENT` steps away from the
-        row, that other pair stays in the counts.
-        """
-        low, high = int(row[0]), int(row[-1]) + 1
-        filled = torch.nonzero((around[low:high] > 0).any(0)).flatten()
-        first_step, last_step = int(step.min()), int(step.max())
-        # Columns that are needed: the last items before the first step, and all that pairs were counted with.
-        begin, end = min(int(filled[0]), AROUND_BEFORE), int(filled[-1]) + 1
-        near, counted = around[low:high, begin:end], counted[low:high, begin:end]
-        row, at = row - low, AROUND_BEFORE - begin
-        source = slice(max(0, at + first_step - RECENT), at + last_step)
-        back = torch.arange(first_step, last_step + 1, device=near.device).unsqueeze(1) + at - 1
-        back = back - torch.arange(near.shape[1], device=near.device)  # [n_steps, width]: items taken since
-        recent = (back >= 0) & (back < self.longest)
-        recency = (self._kept["recency"][back.clamp(0, RECENT - 1)] * recent)[:, source]
-        places, step = self._places(items), step - first_step
-        last = near[row] * recent[step]  # [n, width]
-        if len(row) <= 2 * len(near):  # prefixes: few of the steps are wanted
-            sums = self._sums(self._recent(last), places)
-        else:
-            sums = (recency @ self._rows(near[:, source], places))[row, step]
-        own = (recency @ self._own(near, counted, source))[row, step]  # [n, width]
-        # A little more than was added: in float32 something would be left of it.
-        sums.scatter_add_(1, _at(near[row], places), own * -(1.0 + 1e-5))
-        return self._score(_without(sums.clamp_(min=0.0), torch.cat([seen, last], dim=1), places))
-
-    def _own(self, near: torch.Tensor, counted: torch.Tensor, source: slice) -> torch.Tensor:
-        """What rows have added to the nearness of their items to some of them, ``[batch_size, n_sources, width]``."""
-        place = torch.arange(near.shape[1], device=near.device)
-        apart = place - place.unsqueeze(1)  # [width, width]: from the row's item to the column's
-        known, target = (counted & KNOWN) > 0, (counted & TARGET) > 0
-        ahead = DECAY ** (apart - 1.0) * ((apart > 0) & (apart <= SPAN))
-        behind = self.back * DECAY ** (-apart - 1.0) * ((apart < 0) & (apart >= -SPAN))
-        own = ahead * (known.unsqueeze(2) & target.unsqueeze(1)) + behind * (target.unsqueeze(2) & known.unsqueeze(1))
-        alike = near.unsqueeze(2) == near.unsqueeze(1)
-        own = own.masked_fill(alike, 0.0)
-        alike = alike & (near > 0).unsqueeze(2)
-        # An item that was taken twice leads to the pairs of both times.
-        own = alike[:, source].float() @ own if alike.sum() > (near > 0).sum() else own[:, source]
-        own = own * self._kept["of_source"][near[:, source]].unsqueeze(2) * self._kept["of_item"][near].unsqueeze(1)
-        pairs = self._kept.get("pairs")
-        if pairs is not None:  # what is not among the neighbours any more cannot be taken away
-            key = near[:, source].unsqueeze(2) * self.n_items + near.unsqueeze(1)
-            own = own * (pairs[torch.searchsorted(pairs, key).clamp(max=len(pairs) - 1)] == key)
-        return own
 
     # --- sums --------------------------------------------------------------------------------
 
@@ -251,12 +228,12 @@ class ItemNeighbours(nn.Module):
         """``w log(1 + s / m)``; the sums are no longer needed."""
         return sums.mul_(1.0 / self.level).log1p_().mul_(self.weight)
 
-    @staticmethod
-    def _recent(history: torch.Tensor) -> torch.Tensor:
-        """The last items, the very last first, 0 for none, ``[n, RECENT]``."""
+    def _recent(self, history: torch.Tensor) -> torch.Tensor:
+        """The last items, the very last first, 0 for none, ``[n, n_recent]``."""
         back = (history > 0).flip(1).cumsum(1).flip(1) - 1  # of items: how many were taken since
-        place = torch.where((history > 0) & (back < RECENT), back, torch.full_like(back, RECENT))
-        return history.new_zeros(len(history), RECENT + 1).scatter_(1, place, history)[:, :RECENT]
+        n = min(self.n_recent, max(history.shape[1], 1))
+        place = torch.where((history > 0) & (back < n), back, torch.full_like(back, n))
+        return history.new_zeros(len(history), n + 1).scatter_(1, place, history)[:, :n]
 
     def _expand(self, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """All neighbours of n items: whose, and where they are stored, ``[n_neighbours]`` each."""
@@ -269,8 +246,8 @@ class ItemNeighbours(nn.Module):
     def _weighted(self, recent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Row, item and what it adds to s, of all neighbours of the last items."""
         whose, stored = self._expand(recent.flatten())
-        value = self._kept["value"][stored] * self._kept["recency"][whose % RECENT]
-        return whose // RECENT, self._kept["neighbour"][stored].long(), value
+        value = self._kept["value"][stored] * self._kept["recency"][whose % recent.shape[1]]
+        return whose // recent.shape[1], self._kept["neighbour"][stored].long(), value
 
     def _sums(self, recent: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
         """s of all items, or of those that have a place, ``[n, n_items]``."""
@@ -282,21 +259,6 @@ class ItemNeighbours(nn.Module):
             row, item, value = row[there], item[there], value[there]
         sums = value.new_zeros(len(recent) * width)
         return sums.index_add_(0, row * width + item, value).view(len(recent), width)
-
-    def _rows(self, source: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
-        """Nearness of all items, or of those that have a place, ``[*, n_items]``."""
-        if "dense" in self._kept and places is None:
-            return self._kept["dense"][source]
-        flat = source.flatten()
-        whose, stored = self._expand(flat)
-        item, value, width = self._kept["neighbour"][stored].long(), self._kept["value"][stored], self.n_items
-        if places is not None:
-            width, item = int(places.max()) + 1, places[item]
-            there = item >= 0
-            whose, item, value = whose[there], item[there], value[there]
-        near = value.new_zeros(len(flat) * width)
-        near[whose * width + item] = value
-        return near.view(*source.shape, width)
 
     def _places(self, items: torch.Tensor | None) -> torch.Tensor | None:
         """Where each item of the catalogue stands among some, -1 for those that are not there, ``[n_items]``."""
@@ -341,11 +303,6 @@ def likeness(vectors: np.ndarray, present: np.ndarray) -> sparse.csr_matrix:
     return sparse.csr_matrix((value, pairs), shape=(len(present), len(present)))
 
 
-def _at(items: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
-    """Columns of items; of those that have none, the first."""
-    return items if places is None else places[items].clamp(min=0)
-
-
 def _without(sums: torch.Tensor, seen: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
     """Sums with 0 for what was seen, and for padding."""
     if places is None:
@@ -365,9 +322,3 @@ def _largest(matrix: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
     rank = np.arange(len(order)) - matrix.indptr[row[order]]
     kept = order[rank < n]
     return sparse.csr_matrix((matrix.data[kept], (row[kept], matrix.indices[kept])), shape=matrix.shape)
-
-
-def _keys(matrix: sparse.csr_matrix) -> np.ndarray:
-    """The entries of a matrix as sorted numbers."""
-    row = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
-    return np.sort(row * matrix.shape[1] + matrix.indices)

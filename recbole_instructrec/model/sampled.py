@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import nn
@@ -76,13 +74,11 @@ class SampledCatalogue(nn.Module):
         place = target.new_zeros(n_items).index_copy(0, there, torch.arange(len(there), device=device))
         chance = self.log_chance(len(target) - 1).to(scores.bias.dtype)
         correction = chance[there].index_fill(0, place[:1], 0.0)  # padding stays out of reach
-        further = scores.further
         seen = place[scores.seen]  # what is not there becomes padding
         part = scores._replace(
             table=scores.table[there],
             bias=scores.bias[there] - correction,
             extra=scores.extra[:, there],
             seen=seen,
-            further=None if further is None else replace(further, items=there),
         )
         return part, place[target], first_seen * (seen > 0), chance[target]

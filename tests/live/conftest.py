@@ -32,7 +32,10 @@ def recommender(loaded: tuple, tmp_path: Path) -> Recommender:
 def of_neighbours(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Recommender:
     """A model whose lists are made from item neighbours too."""
     data = write_dataset(tmp_path_factory.mktemp("neighbours"), "films")
-    return Recommender.load(trained_checkpoint(data, learning_rate=0.01, neighbour_weight=2.0), tmp_path / "f.sqlite")
+    return Recommender.load(
+        trained_checkpoint(data, learning_rate=0.01, neighbour_weight=2.0, cooccurrence_weight=1.0),
+        tmp_path / "f.sqlite",
+    )
 
 
 @pytest.fixture
