@@ -21,6 +21,7 @@ import torch
 import yaml
 
 from benchmarks.common import RESULTS, build, pending, record, recorded, start, table
+from recbole_instructrec.checkpoint import read
 
 PLANS = RESULTS.parents[1] / "leaderboard" / "plans"
 CONFIGS = RESULTS.parents[1] / "dataset_configs"
@@ -102,16 +103,12 @@ def compare(settings: dict[str, Any], seed: int, last: int) -> dict[str, Any]:
         every = {"user_inter_num_interval": None, "item_inter_num_interval": None, "checkpoint_dir": place}
         side = build("InstructRec", seed, same=False, **{**settings, **every, "data_path": str(folder)})
         curve: list[float] = []
-        best: dict[str, float] = {}
-
-        def rank(_: int, score: float) -> None:
-            curve.append(round(score, 6))
-            if curve[-1] == max(curve):
-                each = ndcg(side, questions)
-                best.update(ndcg=round(float(each.mean()), 6), newest=round(float(each[newest].mean()), 6))
-
-        side["trainer"].fit(side["train"], side["valid"], saved=False, verbose=False, callback_fn=rank)
-    return {"questions": len(questions), "curve": curve, **best}
+        trainer = side["trainer"]
+        trainer.fit(side["train"], side["valid"], verbose=False, callback_fn=lambda _, score: curve.append(score))
+        side["model"].load_state_dict(read(trainer.saved_model_file)["state_dict"])
+        each = ndcg(side, questions)
+    found = {"ndcg": round(float(each.mean()), 6), "newest": round(float(each[newest].mean()), 6)}
+    return {"questions": len(questions), "curve": [round(score, 6) for score in curve], **found}
 
 
 def main() -> None:
@@ -122,7 +119,13 @@ def main() -> None:
         sys.exit(f"--options is no JSON ({error}). Give it as '{{\"name\": value}}'.")
     plan = yaml.safe_load((PLANS / f"{args.dataset}.yaml").read_text(encoding="utf-8"))
     own = yaml.safe_load((CONFIGS / f"{args.dataset}.yaml").read_text(encoding="utf-8"))
-    settings = {**plan["options"], **own, "dataset": args.dataset, "data_path": args.data_path, "report_rows": []}
+    settings = {
+        **plan.get("options", {}),
+        **own,
+        "dataset": args.dataset,
+        "data_path": args.data_path,
+        "report_rows": [],
+    }
     label, kept = args.label or "as it is", {"options": options, "last": args.last}
     for seed in range(2020, 2020 + args.seeds):
         if pending("wider_validation", seed, kept, dataset=args.dataset, label=label):
