@@ -695,7 +695,7 @@ def test_feedback_is_a_data_set_that_holds_what_was_taken_and_said(
     assert set(dataset.field2id_token["user_id"][1:]) == set(users)
     told = dataset.sources["file"].numbers(np.arange(len(dataset.history)), None)
     events = [one for one in recommender.store.events(reactions_only=True) if one.kind in TAKEN]
-    expected = {(e.user, e.item, int(e.time), e.instruction) for e in events}
+    expected = {(e.user, e.item, int(round(e.time, 3)), e.instruction) for e in events}  # as it is written
     history = dataset.history
     assert {
         (
