@@ -12,9 +12,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.common import RESULTS, build, median, pending, record, recorded, start, table
+from benchmarks.common import CONFIGS, build, median, pending, record, recorded, start, table
 
-CONFIGS = RESULTS.parents[1] / "dataset_configs"
 METRICS = ("ndcg@10", "recall@10")
 
 

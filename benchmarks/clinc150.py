@@ -15,16 +15,15 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 from scipy.special import logsumexp
 
-from benchmarks.common import build, full_scores, pending, record, recorded, start, table
+from benchmarks.common import CONFIGS, build, full_scores, pending, record, recorded, start, table
 
-CONFIG = Path(__file__).parents[1] / "dataset_configs" / "clinc150.yaml"
+CONFIG = CONFIGS / "clinc150.yaml"
 OUT_OF_SCOPE = "oos"
 
 #: Adapters are few and start at zero: they take ten times the rate of the encoder itself.

@@ -20,6 +20,9 @@ from recbole_instructrec.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 
+#: Ready configurations, one a data set.
+CONFIGS = Path(__file__).parents[1] / "dataset_configs"
+
 #: Where time is compared, both sides have the same width, depth and length.
 SAME = {
     "hidden_size": 64,

@@ -14,14 +14,13 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from scipy.stats import bootstrap
 
-from benchmarks.common import build, full_scores, pending, record, recorded, start, table
+from benchmarks.common import CONFIGS, build, full_scores, pending, record, recorded, start, table
 from benchmarks.perfect_reader import requests_of
 from recbole_instructrec.data.mentions import ItemMentions
 from recbole_instructrec.leaderboard.ranks import per_user
@@ -29,7 +28,7 @@ from recbole_instructrec.model.text_vectors import FrozenTextEncoder
 from recbole_instructrec.steering.measures import ndcg, rank_of
 from recbole_instructrec.steering.rankers import Bm25, Dense, Fixed, Fused, Ranker
 
-CONFIG = Path(__file__).parents[1] / "dataset_configs" / "redial.yaml"
+CONFIG = CONFIGS / "redial.yaml"
 OURS = "InstructRec"
 K, METRICS = 10, ("recall@10", "ndcg@10")
 

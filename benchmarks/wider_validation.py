@@ -20,11 +20,11 @@ import numpy as np
 import torch
 import yaml
 
-from benchmarks.common import RESULTS, build, pending, record, recorded, start, table
+from benchmarks.common import CONFIGS, build, pending, record, recorded, start, table
 from recbole_instructrec.checkpoint import read
+from recbole_instructrec.steering.measures import ndcg
 
-PLANS = RESULTS.parents[1] / "leaderboard" / "plans"
-CONFIGS = RESULTS.parents[1] / "dataset_configs"
+PLANS = CONFIGS.parent / "leaderboard" / "plans"
 
 #: A history as tokens, the item after it, and whether that is the last before the test item.
 Question = tuple[list[str], str, bool]
@@ -72,8 +72,8 @@ def cut(settings: dict[str, Any], folder: Path, last: int) -> list[Question]:
 
 
 @torch.no_grad()
-def ndcg(side: dict[str, Any], questions: list[Question], k: int = 10) -> np.ndarray:
-    """NDCG@k of each question with row ``none``, ``[n_questions]``; what was seen is ranked, as in the protocol."""
+def ranks(side: dict[str, Any], questions: list[Question]) -> np.ndarray:
+    """Rank of each question's item with row ``none``, from 1, ``[n_questions]``; seen items are ranked, too."""
     from recbole.data.interaction import Interaction
 
     model, dataset = side["model"].eval(), side["train"]._dataset
@@ -89,8 +89,7 @@ def ndcg(side: dict[str, Any], questions: list[Question], k: int = 10) -> np.nda
         scores = model.full_sort_predict(Interaction(fields)).view(len(some), -1)
         scores[:, 0] = -torch.inf
         target = torch.tensor([[number[token]] for _, token, _ in some])
-        rank = (scores > scores.gather(1, target)).sum(1).numpy()
-        found.append((rank < k) / np.log2(rank + 2))
+        found.append((scores > scores.gather(1, target)).sum(1).numpy() + 1)
     return np.concatenate(found)
 
 
@@ -106,7 +105,7 @@ def compare(settings: dict[str, Any], seed: int, last: int) -> dict[str, Any]:
         trainer = side["trainer"]
         trainer.fit(side["train"], side["valid"], verbose=False, callback_fn=lambda _, score: curve.append(score))
         side["model"].load_state_dict(read(trainer.saved_model_file)["state_dict"])
-        each = ndcg(side, questions)
+        each = ndcg(ranks(side, questions), 10)
     found = {"ndcg": round(float(each.mean()), 6), "newest": round(float(each[newest].mean()), 6)}
     return {"questions": len(questions), "curve": [round(score, 6) for score in curve], **found}
 

@@ -13,9 +13,7 @@ from recbole_instructrec.model.sampled import SampledCatalogue
 
 def given(scores):
     """Further scores that are written down."""
-    return Further(
-        lambda rows, items: scores[rows] if items is None else scores[rows][:, items], torch.arange(len(scores))
-    )
+    return Further(lambda rows: scores[rows], torch.arange(len(scores)))
 
 
 def example(n=23, n_items=31, size=6, n_seen=5, seed=0):

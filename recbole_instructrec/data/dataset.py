@@ -294,8 +294,8 @@ class InstructRecDataset(SequentialDataset):
 
     def taken_by_users(self) -> sparse.csr_matrix:
         """Which items each user took in the training part, 1 or 0, ``[n_histories, n_items]``."""
-        start, known = self.history.user_start, self._is_known
-        known = known & np.isin(start, np.unique(start[self._is_target]))
+        start = self.history.user_start
+        known = self._is_known & np.isin(start, start[self._is_target])  # of lists that are given, those of training
         user, item = np.unique(start[known], return_inverse=True)[1], self.history.item[known]
         took = sparse.csr_matrix((np.ones(len(item)), (user, item)), (int(user.max(initial=-1)) + 1, self.item_num))
         took.sum_duplicates()

@@ -55,9 +55,7 @@ def transition_counts(
         ``back`` times that. Items are not counted with themselves.
     """
     # An interaction is in at most SPAN pairs with what came before it, and in as many with what came after it.
-    block = np.cumsum(2 * SPAN * np.bincount(item, minlength=n_items)) // most
-    edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), n_items]
-    for begin, end in itertools.pairwise(edges):
+    for begin, end in row_blocks(2 * SPAN * np.bincount(item, minlength=n_items), most):
         shape = (end - begin, n_items)
         ahead, behind = sparse.csr_matrix(shape, dtype=np.float64), sparse.csr_matrix(shape, dtype=np.float64)
         for step, target in enumerate(_pairs(item, user_start, is_target, is_known), start=1):
@@ -66,6 +64,24 @@ def transition_counts(
             if back:
                 behind = behind + _rows(later, earlier, begin, shape, DECAY ** (step - 1))
         yield (ahead + back * behind).tocsr()
+
+
+def row_blocks(pairs: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """Where blocks of rows begin and end that make about so many pairs each.
+
+    Parameters
+    ----------
+    pairs : ndarray
+        How many pairs each row makes, ``[n_rows]``.
+    most : int
+        Pairs of a block, at least 1; a single row may make more.
+
+    Yields
+    ------
+    tuple of int
+    """
+    block = np.cumsum(pairs) // most
+    yield from itertools.pairwise([0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(pairs)])
 
 
 def _pairs(

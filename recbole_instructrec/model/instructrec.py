@@ -264,7 +264,7 @@ class InstructRec(Hearing):
         history, further = seen, None
         if len(self.neighbours):
             rows = torch.arange(len(seen), device=seen.device)
-            further = Further(lambda rows, items: self._nearness(history[rows], items), rows, items)
+            further = Further(lambda rows: self._nearness(history[rows], items), rows)
         if items is not None:
             directions, seen = directions[items], seen[:, :0]
         extra, line = hidden.new_zeros(0, len(bias)), said.line

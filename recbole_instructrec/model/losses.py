@@ -21,20 +21,17 @@ class Further:
     Attributes
     ----------
     make : callable
-        Takes places of rows and, or None for all, items; gives their scores ``[n_rows, n_items]``.
+        Takes places of rows; gives their scores ``[n_rows, n_items]``.
     rows : Tensor
         Which rows, in order, ``[n]``.
-    items : Tensor, optional
-        Which items; all by default.
     """
 
-    make: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+    make: Callable[[torch.Tensor], torch.Tensor]
     rows: torch.Tensor
-    items: torch.Tensor | None = None
 
     def __call__(self) -> torch.Tensor:
         """The scores, ``[n, n_items]``."""
-        return self.make(self.rows, self.items)
+        return self.make(self.rows)
 
 
 class Scores(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from recbole_instructrec.data.transitions import MOST_PAIRS
+from recbole_instructrec.data.transitions import MOST_PAIRS, row_blocks
 
 # Popular items are met everywhere: how much of that is taken out of what leads to an item, and of the item itself.
 _POPULARITY_OF_SOURCE, _POPULARITY, _SMOOTHING = 0.4, 0.2, 5.0
@@ -146,17 +145,14 @@ class ItemNeighbours(nn.Module):
         """
         n_items, users_of = took.shape[1], took.T.tocsr()
         length = np.asarray(took.sum(1)).ravel()
-        pairs = np.cumsum(users_of @ length)  # an item makes as many as its users took items
-        edges = [0, *(np.flatnonzero(np.diff(pairs // most)) + 1).tolist(), n_items]
-        n_users_of = np.asarray(took.sum(0)).ravel()
-        scale = sparse.diags(1.0 / np.sqrt(np.maximum(n_users_of, 1.0)))
+        scale = 1.0 / np.sqrt(np.maximum(np.asarray(took.sum(0)).ravel(), 1.0))
         blocks = []
-        for begin, end in itertools.pairwise(edges):
+        for begin, end in row_blocks(users_of @ length, most):  # an item makes as many pairs as its users took items
             shared = (users_of[begin:end] @ took).tocoo()
             other = shared.col != shared.row + begin
             shared = sparse.csr_matrix((shared.data[other], (shared.row[other], shared.col[other])), shared.shape)
-            own = sparse.diags(scale.diagonal()[begin:end])
-            blocks.append(_largest((own @ shared @ scale).tocsr(), _MOST_SHARED))
+            cosine = sparse.diags(scale[begin:end]) @ shared @ sparse.diags(scale)
+            blocks.append(_largest(cosine.tocsr(), _MOST_SHARED))
         near = sparse.vstack(blocks, format="csr")
         # Of a user with more items than are known, as many of them as are.
         known = took.multiply((np.minimum(length, longest) / np.maximum(length, 1.0))[:, None])
