@@ -109,6 +109,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "neighbour_decay": (_number(0, 1), "a number from 0 to 1"),
     "neighbour_back": (_number(0, 1), "a number from 0 to 1"),
     "cooccurrence_weight": (_number(0), "a number of at least 0"),
+    "network_weight": (_number(0), "a number of at least 0"),
     "instruction_seed": (_count(0), "a whole number of at least 0"),
     "pretrained": (lambda v: v is None or isinstance(v, str), "the path of a checkpoint of InstructRec"),
     "ema_decay": (_share, "a number of at least 0 and below 1"),

@@ -182,6 +182,7 @@ def test_texts_alone_and_nothing_at_all():
         {"neighbour_text": float("nan")},
         {"neighbour_decay": 2},
         {"neighbour_back": -1},
+        {"network_weight": "much"},
     ],
 )
 def test_options_out_of_range(films: Path, wrong: dict[str, Any]):
@@ -213,7 +214,7 @@ ROWS = {
 @pytest.mark.parametrize("rows", ROWS)
 def test_training_does_not_see_them(films: Path, rows: str):
     """Their counts hold the training targets."""
-    with_them, train, test = build(films, **ROWS[rows])
+    with_them, train, test = build(films, network_weight=0.4, **ROWS[rows])
     without, _, _ = build(films, neighbour_weight=0.0, cooccurrence_weight=0.0, **ROWS[rows])
     batch = next(iter(train))
     losses = []
@@ -233,6 +234,22 @@ def test_scores_are_the_network_and_both_kinds(films: Path):
     model.neighbours = torch.nn.ModuleList()
     torch.testing.assert_close(both[:, 1:], (model.full_sort_predict(batch) + near[0] + near[1])[:, 1:])
     assert all(one.any() for one in near)
+    alone = model.full_sort_predict(batch)
+    model, _, _ = build(films, network_weight=0.4)
+    torch.testing.assert_close(model.full_sort_predict(batch)[:, 1:], (0.4 * alone + near[0] + near[1])[:, 1:])
+    without, _, _ = build(films, network_weight=0.4, neighbour_weight=0.0, cooccurrence_weight=0.0)
+    torch.testing.assert_close(without.full_sort_predict(batch), alone)  # nothing joins
+
+
+def test_a_wish_counts_as_in_training_whatever_the_network_counts(films: Path):
+    batch = build(films)[2]._dataset[:]
+    gains = []
+    for weight in (1.0, 0.4):
+        model, _, _ = build(films, network_weight=weight)
+        scores = model.request(batch, model.hear(["some comedy"] * len(batch)))
+        gains.append(scores.extra[scores.extra_row])
+    torch.testing.assert_close(*gains)
+    assert gains[0].any()
 
 
 def test_only_the_training_part_is_counted(films: Path):
@@ -249,9 +266,11 @@ def test_settings_from_before_the_way_back_was_an_option_mean_what_they_meant(fi
     def scores(**options: float) -> torch.Tensor:
         config = make_config(films, neighbour_weight=2.0, neighbour_text=0.0, **options)
         if not options:
-            for name in ("neighbour_back", "cooccurrence_weight"):
+            for name in ("neighbour_back", "cooccurrence_weight", "network_weight"):
                 del config.final_config_dict[name]  # as a checkpoint of then has them
-        (near,) = get_model("InstructRec")(config, build_data(config)[1]._dataset).neighbours
+        model = get_model("InstructRec")(config, build_data(config)[1]._dataset)
+        (near,) = model.neighbours
+        assert model.network_weight == 1.0
         return near.of_histories(torch.tensor([[3, 4, 5]]))
 
     assert torch.equal(scores(), scores(neighbour_back=0.5)) and not torch.equal(scores(), scores(neighbour_back=0.0))
@@ -281,7 +300,7 @@ def test_a_list_that_is_given_counts_with_its_own_target(tmp_path: Path):
 
 
 def test_a_large_catalogue_is_scored_alike(films: Path):
-    model, _, test = build(films)
+    model, _, test = build(films, network_weight=0.4)
     batch = test._dataset[:]
     said = model.hear(["some comedy"] * len(batch))
     state, context, seen = model.situations(batch, said)
@@ -292,7 +311,8 @@ def test_a_large_catalogue_is_scored_alike(films: Path):
         quick = LargeCatalogue(model).scores(scores.hidden, said, directions, seen)
         some = torch.tensor([4, 9, 2])
         few = all_scores(model.scores(state, directions, said, context, seen, some))
-        model.neighbours = torch.nn.ModuleList()
+        for near in model.neighbours:
+            near.weight = 0.0
         without = all_scores(model.scores(state, directions, said, context, seen))
     torch.testing.assert_close(quick[:, 1:], exact[:, 1:], rtol=0.02, atol=0.1)
     not_seen = ~(seen.unsqueeze(2) == some).any(1)

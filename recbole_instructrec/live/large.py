@@ -88,12 +88,12 @@ class LargeCatalogue:
                 _add(scores, spoken, torch.stack([answer.index_select(0, self._set) for answer in answers]), lines)
             if model.near is not None and any(said.mentions):
                 _add(scores, spoken, model.near(said.mentions, said.numbers.tolist()), lines)
-        scores.add_(model.item_bias)
+        scores.add_(model.item_bias, alpha=model.network_weight)
         for near in model.neighbours:
             row, item, value = near.entries(seen)
             scores.view(-1).index_add_(0, row * scores.shape[1] + item, value)
         if model.repeat is not None and seen.shape[1]:
-            scores.scatter_(1, seen, scores.gather(1, seen) + model.repeat_score)
+            scores.scatter_(1, seen, scores.gather(1, seen) + model.network_weight * model.repeat_score)
         return scores
 
     def _answers(self, wish: torch.Tensor, purity: torch.Tensor) -> torch.Tensor:

@@ -113,6 +113,8 @@ class InstructRec(Hearing):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
         self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
         self.neighbours = nn.ModuleList(self._item_neighbours(config, dataset, texts, has_text))
+        beside = config["network_weight"] if len(self.neighbours) else None
+        self.network_weight: float = 1.0 if beside is None else beside  # a checkpoint may lack it
         self._tables = Kept()
         if pretrained is not None:
             pretrained.transfer(self)
@@ -237,8 +239,13 @@ class InstructRec(Hearing):
         context: torch.Tensor | None,
         seen: torch.Tensor,
         items: torch.Tensor | None = None,
+        ranking: bool = True,
     ) -> Scores:
         """What the scores r = k(I', I) of n requests are made of.
+
+        Where neighbours join, what the network makes of behaviour, words and context counts ``network_weight``, so
+        that the sum, a logarithmic opinion pool, is no surer of itself than its parts, and what is asked for weighs
+        as much as it did in training.
 
         Parameters
         ----------
@@ -250,10 +257,16 @@ class InstructRec(Hearing):
             Items in each request's history, 0 for none, ``[n, n_seen]``.
         items : Tensor, optional
             Only these are scored, in this order; the repeat score is left to the caller then.
+        ranking : bool
+            Whether neighbours join; not in training, where their counts would hold the targets.
 
         Returns
         -------
         Scores
+
+        References
+        ----------
+        Genest and Zidek, Combining Probability Distributions, Statistical Science 1986, for the pool.
         """
         situation = self.forward(state, said, context)
         hidden = F.normalize(situation.float(), dim=-1) * self.log_scale.exp().clamp(max=100.0)
@@ -261,8 +274,10 @@ class InstructRec(Hearing):
             bias = self.item_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=self.item_bias.device), _NEVER)
         else:
             bias = self.item_bias[items].masked_fill(items == 0, _NEVER)
+        repeat = hidden.new_zeros(()) if self.repeat is None else self.repeat_score
         history, further = seen, None
-        if len(self.neighbours):
+        if ranking and len(self.neighbours):
+            hidden, bias, repeat = (self.network_weight * part for part in (hidden, bias, repeat))
             rows = torch.arange(len(seen), device=seen.device)
             further = Further(lambda rows: self._nearness(history[rows], items), rows)
         if items is not None:
@@ -287,7 +302,6 @@ class InstructRec(Hearing):
             line = line if len(extra) else torch.full_like(line, -1)
         if self.repeat is None:
             seen = seen[:, :0]
-        repeat = hidden.new_zeros(()) if self.repeat is None else self.repeat_score
         return Scores(hidden, directions, bias, extra, line, seen, repeat, further)
 
     def _nearness(self, history: torch.Tensor, items: torch.Tensor | None) -> torch.Tensor:
@@ -340,8 +354,7 @@ class InstructRec(Hearing):
         seen = torch.cat(
             [earlier[row], items[row] * (torch.arange(items.shape[1], device=items.device) < step.unsqueeze(1))], dim=1
         )
-        scores = self.scores(state, directions, said, context, seen)
-        scores = scores._replace(further=None)  # neighbours join when items are ranked: their counts hold the targets
+        scores = self.scores(state, directions, said, context, seen, ranking=False)
         first = self._first_seen(scores.seen, torch.cat([earlier, items], dim=1), row)
         own = None
         if self.sampled is not None:

@@ -33,7 +33,7 @@ def of_neighbours(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> R
     """A model whose lists are made from item neighbours too."""
     data = write_dataset(tmp_path_factory.mktemp("neighbours"), "films")
     return Recommender.load(
-        trained_checkpoint(data, learning_rate=0.01, neighbour_weight=2.0, cooccurrence_weight=1.0),
+        trained_checkpoint(data, learning_rate=0.01, neighbour_weight=2.0, cooccurrence_weight=1.0, network_weight=0.8),
         tmp_path / "f.sqlite",
     )
 
