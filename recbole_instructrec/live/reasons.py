@@ -156,7 +156,7 @@ class Explainer:
         """How much the scores of each list's items fall without each of the last items, ``[k, n_last]`` each."""
         model = self._model
         table, directions = model.item_directions()
-        scale = model.network_weight * model.log_scale.exp().clamp(max=100.0)
+        scale = model.network_weight * model.scale
         result = [np.zeros((len(one.items), 0)) for one in ranked]
         alike: dict[int, list[int]] = {}  # lists by how many items are left out
         for place, one in enumerate(ranked):

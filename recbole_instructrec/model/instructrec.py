@@ -269,7 +269,7 @@ class InstructRec(Hearing):
         Genest and Zidek, Combining Probability Distributions, Statistical Science 1986, for the pool.
         """
         situation = self.forward(state, said, context)
-        hidden = F.normalize(situation.float(), dim=-1) * self.log_scale.exp().clamp(max=100.0)
+        hidden = F.normalize(situation.float(), dim=-1) * self.scale
         if items is None:
             bias = self.item_bias.index_fill(0, torch.zeros(1, dtype=torch.long, device=self.item_bias.device), _NEVER)
         else:
@@ -312,6 +312,11 @@ class InstructRec(Hearing):
         """Item vectors, and the same with length 1 in float32, ``[n_items, d]`` each."""
         table = self.items()
         return table, F.normalize(table.float(), dim=-1)
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """What a cosine of situation and item counts where nothing joins, a scalar."""
+        return self.log_scale.exp().clamp(max=100.0)
 
     @property
     def repeat_score(self) -> torch.Tensor:
