@@ -12,10 +12,13 @@ from recbole.utils import get_model
 from scipy import sparse
 
 from recbole_instructrec.data.transitions import BACK, DECAY, MOST_PAIRS, SPAN, transition_counts
+from recbole_instructrec.live import ranking
 from recbole_instructrec.live.large import LargeCatalogue, best_of_many
+from recbole_instructrec.live.ranking import AWAY, TOWARD, Ranker, Want
+from recbole_instructrec.live.users import UserState
 from recbole_instructrec.model import neighbours as module
 from recbole_instructrec.model.losses import all_scores
-from recbole_instructrec.model.neighbours import RECENT, ItemNeighbours, likeness
+from recbole_instructrec.model.neighbours import RECENT, ItemNeighbours, Moved, likeness
 from tests.support import build_all, build_data, make_config, write_dataset
 
 N_ITEMS = 40
@@ -140,6 +143,33 @@ def test_only_what_is_known_of_a_history_counts():
     found, expected = near.of_histories(torch.tensor([long]))[0], whole.of_histories(torch.tensor([long[-5:]]))[0]
     expected[long] = 0.0
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("of_users", [False, True])
+@pytest.mark.parametrize("entries", [1, 1 << 24])
+def test_histories_are_moved_by_the_formula_of_rocchio(entries: int, of_users: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_MOST_ENTRIES", entries)
+    near = by_users(*histories()) if of_users else plain(counts_of(*histories()))
+    history = torch.tensor([[0, 3, 5, 9], [0, 0, 0, 0], [4, 8, 2, 1]])
+    moved = Moved(
+        torch.tensor([[7, 6, 0], [7, 0, 0], [0, 0, 0]]), torch.tensor([[1.0, -0.5, 0], [1.0, 0, 0], [0, 0, 0]])
+    )
+    found = near.of_histories(history, moved=moved)
+
+    def sums(*items: int) -> np.ndarray:
+        scores = near.of_histories(torch.tensor([items])) / near.weight
+        return (scores[0].double().exp() - 1).numpy() * near.level
+
+    whole = 3.0 if of_users else 1 + 0.7 + 0.7**2
+    liked, disliked = (sums(item) for item in (7, 6))  # of one item alone, which counts 1
+    expected = (sums(3, 5, 9) + whole * (liked - 0.5 * disliked)).clip(min=0) / 2
+    expected[[0, 3, 5, 9]] = 0.0
+    np.testing.assert_allclose(found[0], near.weight * np.log1p(expected / near.level), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[1], near.weight * np.log1p(liked / 2 / near.level), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found[2], near.of_histories(history)[2])
+    assert (expected > 0).any()
+    row, item, value = near.entries(history, moved)
+    torch.testing.assert_close(torch.zeros_like(found).index_put((row, item), value), found)
 
 
 @pytest.mark.parametrize("sets", [[], [[1, 2]], [[3], [4]]])
@@ -299,18 +329,59 @@ def test_a_list_that_is_given_counts_with_its_own_target(tmp_path: Path):
     assert model.calculate_loss(next(iter(train))).isfinite()
 
 
-def test_a_large_catalogue_is_scored_alike(films: Path):
+@pytest.mark.parametrize("large", [False, True])
+def test_neighbours_follow_what_is_liked_and_what_is_not(films: Path, large: bool, monkeypatch: pytest.MonkeyPatch):
+    model, _, test = build(films, network_weight=0.4)
+    history, (liked, disliked, old) = [3, 4, 5], (8, 11, 13)
+    wants = [
+        Want(UserState(history), "", 20),
+        Want(UserState(history, disliked=[old]), "", 20, toward=[liked], away=[disliked]),
+    ]
+    if large:
+        monkeypatch.setattr(ranking, "LARGE", 1)
+    lists = Ranker(model, test._dataset)(wants)
+    directions = model.item_directions()[1]
+    batch = Ranker(model, test._dataset).rows([want.state for want in wants])
+    said = model.hear(["", ""])
+    with torch.no_grad():
+        scores = model.scores(*situation_of(model, batch, said, directions))
+        length = scores.hidden[1].norm()
+        away = torch.nn.functional.normalize(directions[[disliked, old]].mean(0), dim=0)
+        moved = scores.hidden[1] / length + TOWARD * directions[liked] - AWAY * away
+        network = 0.4 * model.item_bias + length * torch.nn.functional.normalize(moved, dim=0) @ directions.T
+        network[history] += scores.repeat
+        feedback = Moved(torch.tensor([[disliked, old, liked]]), torch.tensor([[-AWAY / 2, -AWAY / 2, TOWARD]]))
+        near = sum(one.of_histories(torch.tensor([history]), moved=feedback)[0] for one in model.neighbours)
+        plain_scores = all_scores(scores)[0]
+    for one, expected in zip(lists, (plain_scores, network + near), strict=True):
+        np.testing.assert_allclose(one.scores, expected[one.items], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(one.scores, expected[1:].topk(20).values, rtol=1e-3, atol=1e-3)
+    still = sum(one.of_histories(torch.tensor([history]))[0] for one in model.neighbours)
+    assert not torch.allclose(near, still)
+
+
+def situation_of(model: Any, batch: Any, said: Any, directions: torch.Tensor) -> tuple[Any, ...]:
+    """What the scores of a batch are made from."""
+    state, context, seen = model.situations(batch, said)
+    return state, directions, said, context, seen
+
+
+@pytest.mark.parametrize("fed_back", [False, True])
+def test_a_large_catalogue_is_scored_alike(films: Path, fed_back: bool):
     model, _, test = build(films, network_weight=0.4)
     batch = test._dataset[:]
     said = model.hear(["some comedy"] * len(batch))
     state, context, seen = model.situations(batch, said)
     directions = model.item_directions()[1]
     with torch.no_grad():
-        scores = model.scores(state, directions, said, context, seen)
+        moved = None
+        if fed_back:
+            moved = Moved(torch.tensor([[7, 9]] * len(batch)), torch.tensor([[1.0, -0.5]] * len(batch)))
+        scores = model.scores(state, directions, said, context, seen, moved=moved)
         exact = all_scores(scores)
-        quick = LargeCatalogue(model).scores(scores.hidden, said, directions, seen)
+        quick = LargeCatalogue(model).scores(scores.hidden, said, directions, seen, moved)
         some = torch.tensor([4, 9, 2])
-        few = all_scores(model.scores(state, directions, said, context, seen, some))
+        few = all_scores(model.scores(state, directions, said, context, seen, some, moved=moved))
         for near in model.neighbours:
             near.weight = 0.0
         without = all_scores(model.scores(state, directions, said, context, seen))

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from recbole_instructrec.model.instructions import Said
+from recbole_instructrec.model.neighbours import Moved
 from recbole_instructrec.model.text import multiplies_bfloat16
 
 #: From so many items on.
@@ -60,7 +61,14 @@ class LargeCatalogue:
         """Whether all that a model's scores are made of is known here."""
         return model.frozen_match is None
 
-    def scores(self, hidden: torch.Tensor, said: Said, directions: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    def scores(
+        self,
+        hidden: torch.Tensor,
+        said: Said,
+        directions: torch.Tensor,
+        seen: torch.Tensor,
+        moved: Moved | None = None,
+    ) -> torch.Tensor:
         """Scores in low precision, ``[n_requests, n_items]``.
 
         Parameters
@@ -73,6 +81,8 @@ class LargeCatalogue:
             Item vectors of length 1, ``[n_items, d]``.
         seen : Tensor
             Items in each request's history, 0 for none, ``[n_requests, n_seen]``.
+        moved : Moved, optional
+            What moves the histories that neighbours see.
         """
         model = self._model
         if self._of is not directions:  # another version of the weights
@@ -90,7 +100,7 @@ class LargeCatalogue:
                 _add(scores, spoken, model.near(said.mentions, said.numbers.tolist()), lines)
         scores.add_(model.item_bias, alpha=model.network_weight)
         for near in model.neighbours:
-            row, item, value = near.entries(seen)
+            row, item, value = near.entries(seen, moved)
             scores.view(-1).index_add_(0, row * scores.shape[1] + item, value)
         if model.repeat is not None and seen.shape[1]:
             scores.scatter_(1, seen, scores.gather(1, seen) + model.network_weight * model.repeat_score)

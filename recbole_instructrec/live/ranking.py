@@ -20,10 +20,11 @@ from recbole_instructrec.live.users import UserState
 from recbole_instructrec.model.instructions import Said
 from recbole_instructrec.model.intent import Intent
 from recbole_instructrec.model.losses import all_scores
+from recbole_instructrec.model.neighbours import Moved
 from recbole_instructrec.model.understood import Understood, recognised
 
-#: How far the situation moves towards items that more of is asked for, and away from those that were not liked, as
-#: shares of its length (Rocchio, 1971).
+#: How far the situation, and the history that neighbours see, move towards items that more of is asked for, and away
+#: from those that were not liked, as shares of its length (Rocchio, 1971).
 TOWARD, AWAY = 1.0, 0.1
 
 #: The last items that were not liked count.
@@ -162,16 +163,16 @@ class Ranker:
         said, settled = self._heard(wants)
         understood = model.understood(said)
         state, context, seen = model.situations(self.rows([want.state for want in wants]), said)
-        directions = model.item_directions()[1]
+        directions, moved = model.item_directions()[1], self._moves(wants)
         if self._large is None:
-            scores = model.scores(state, directions, said, context, seen)
+            scores = model.scores(state, directions, said, context, seen, moved=moved)
             scores = scores._replace(hidden=self._moved(scores.hidden, directions, wants))
             every = all_scores(scores)  # [n, n_items]
             for line, want in zip(every, wants, strict=True):
                 self._mask(line, want)
             lists = [self._best(line, want, directions) for line, want in zip(every, wants, strict=True)]
         else:
-            lists = self._of_many(wants, said, state, context, seen, directions)
+            lists = self._of_many(wants, said, state, context, seen, directions, moved)
         result = []
         for row, want in enumerate(wants):
             values, items = lists[row]
@@ -206,6 +207,7 @@ class Ranker:
         context: torch.Tensor | None,
         seen: torch.Tensor,
         directions: torch.Tensor,
+        moved: Moved | None,
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Scores and items of the lists from a large catalogue."""
         model, large = self._model, self._large
@@ -213,7 +215,7 @@ class Ranker:
         nothing = torch.zeros(0, dtype=torch.long, device=state.device)
         hidden = model.scores(state, directions, said, context, seen, nothing).hidden
         hidden = self._moved(hidden, directions, wants)
-        every = large.scores(hidden, said, directions, seen)
+        every = large.scores(hidden, said, directions, seen, moved)
         lists = []
         for row, want in enumerate(wants):
             self._mask(every[row], want)
@@ -223,8 +225,10 @@ class Ranker:
             spoken = said.line[row : row + 1]
             own = said.of_lines(spoken.clamp(max=0), spoken[spoken >= 0])
             of_context = None if context is None else context[row : row + 1]
-            scores = model.scores(state[row : row + 1], directions, own, of_context, seen[row : row + 1], items)
-            line = all_scores(scores._replace(hidden=hidden[row : row + 1]))[0]
+            one = slice(row, row + 1)
+            of_one = moved and moved.part(one)
+            scores = model.scores(state[one], directions, own, of_context, seen[one], items, moved=of_one)
+            line = all_scores(scores._replace(hidden=hidden[one]))[0]
             line = line + scores.repeat * torch.isin(items, seen[row])
             values, places = self._best(line, want, directions[items], items)
             lists.append((values, items.cpu()[places]))
@@ -287,7 +291,7 @@ class Ranker:
     def _moved(hidden: torch.Tensor, directions: torch.Tensor, wants: Sequence[Want]) -> torch.Tensor:
         """Situations after feedback: towards and away from the directions of items, their lengths kept."""
         for row, want in enumerate(wants):
-            away = [*want.away, *want.state.disliked[-_LAST_DISLIKED:]]
+            away = _away(want)
             if not want.toward and not away:
                 continue
             length = hidden[row].norm()
@@ -299,6 +303,21 @@ class Ranker:
             moved = F.normalize(direction, dim=0) * length
             hidden = hidden.index_copy(0, torch.tensor([row], device=hidden.device), moved.unsqueeze(0))
         return hidden
+
+    def _moves(self, wants: Sequence[Want]) -> Moved | None:
+        """The same of the histories that neighbours see; None where nothing moves."""
+        shares: list[dict[int, float]] = []
+        for want in wants:
+            away = _away(want)
+            shares.append({item: -AWAY / len(away) for item in away})
+            shares[-1].update({item: TOWARD / len(want.toward) for item in want.toward})
+        width = max(map(len, shares))
+        if not width:
+            return None
+        items = [[*share, *[0] * (width - len(share))] for share in shares]
+        values = [[*share.values(), *[0.0] * (width - len(share))] for share in shares]
+        device = self._model.device
+        return Moved(torch.tensor(items, device=device), torch.tensor(values, device=device))
 
     def _best(
         self, line: torch.Tensor, want: Want, table: torch.Tensor, of: torch.Tensor | None = None
@@ -320,6 +339,11 @@ class Ranker:
             chosen = diverse(values, table[places].cpu(), want.k, want.diversity)
             values, places = values[chosen], places[chosen]
         return values[: want.k], places[: want.k]
+
+
+def _away(want: Want) -> list[int]:
+    """Items that a list is to move away from, now and from what was not liked before."""
+    return [*want.away, *want.state.disliked[-_LAST_DISLIKED:]]
 
 
 def _first_of_each(values: torch.Tensor) -> torch.Tensor:

@@ -144,12 +144,14 @@ class Explainer:
 
     @torch.no_grad()
     def _near(self, item: int, others: list[int]) -> list[bool]:
-        """Whether each of some items is among the nearest of one."""
+        """Whether each of some items is among the nearest of one, by their vectors or as neighbours."""
         directions = self._model.item_directions()[1]
-        likeness = directions @ directions[item]
-        sample = likeness[1:][:_SAMPLE]
-        n = min(len(sample), 1 + max(_FEW, round(_NEAR * len(sample))))  # itself is the nearest
-        return (likeness[others] >= sample.topk(n).values[-1]).tolist()
+        near = _among_nearest(directions @ directions[item], item, others)
+        if len(self._model.neighbours):
+            alone = torch.tensor([[item]], device=directions.device)
+            nearness = sum(one.of_histories(alone)[0] for one in self._model.neighbours)
+            near |= _among_nearest(nearness, item, others) & (nearness[others] > 0)
+        return near.tolist()
 
     @torch.no_grad()
     def _owed(self, ranked: Sequence[Ranked]) -> list[np.ndarray]:
@@ -174,6 +176,14 @@ class Explainer:
                     scores = scores + near.without_each(history, items, n)
                 result[place] = (scores[-1:] - scores[:-1]).T.cpu().numpy()
         return result
+
+
+def _among_nearest(likeness: torch.Tensor, item: int, others: list[int]) -> torch.Tensor:
+    """Whether some items are among those of the catalogue that are most like one, ``[n_others]``."""
+    likeness[item] = torch.inf  # itself is the nearest
+    sample = likeness[1:][:_SAMPLE]
+    n = min(len(sample), 1 + max(_FEW, round(_NEAR * len(sample))))
+    return likeness[others] >= sample.topk(n).values[-1]
 
 
 def _whole_word(text: str, begin: int, end: int) -> tuple[int, int]:

@@ -44,7 +44,7 @@ from recbole_instructrec.model.intent import SentenceIntent, intent_loss
 from recbole_instructrec.model.items import ItemTable, whitened_modalities
 from recbole_instructrec.model.kept import Kept
 from recbole_instructrec.model.losses import Further, Scores, all_scores, softmax_cross_entropy
-from recbole_instructrec.model.neighbours import ItemNeighbours
+from recbole_instructrec.model.neighbours import ItemNeighbours, Moved
 from recbole_instructrec.model.reading.read_intents import ReadIntents
 from recbole_instructrec.model.sampled import SampledCatalogue
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
@@ -240,6 +240,7 @@ class InstructRec(Hearing):
         seen: torch.Tensor,
         items: torch.Tensor | None = None,
         ranking: bool = True,
+        moved: Moved | None = None,
     ) -> Scores:
         """What the scores r = k(I', I) of n requests are made of.
 
@@ -259,6 +260,8 @@ class InstructRec(Hearing):
             Only these are scored, in this order; the repeat score is left to the caller then.
         ranking : bool
             Whether neighbours join; not in training, where their counts would hold the targets.
+        moved : Moved, optional
+            What moves the histories that neighbours see; the situations are the caller's to move.
 
         Returns
         -------
@@ -279,7 +282,7 @@ class InstructRec(Hearing):
         if ranking and len(self.neighbours):
             hidden, bias, repeat = (self.network_weight * part for part in (hidden, bias, repeat))
             rows = torch.arange(len(seen), device=seen.device)
-            further = Further(lambda rows: self._nearness(history[rows], items), rows)
+            further = Further(lambda rows: self._nearness(history[rows], items, moved and moved.part(rows)), rows)
         if items is not None:
             directions, seen = directions[items], seen[:, :0]
         extra, line = hidden.new_zeros(0, len(bias)), said.line
@@ -304,9 +307,10 @@ class InstructRec(Hearing):
             seen = seen[:, :0]
         return Scores(hidden, directions, bias, extra, line, seen, repeat, further)
 
-    def _nearness(self, history: torch.Tensor, items: torch.Tensor | None) -> torch.Tensor:
+    def _nearness(self, history: torch.Tensor, items: torch.Tensor | None, moved: Moved | None) -> torch.Tensor:
         """What neighbours add after n histories, ``[n, n_items]``."""
-        return torch.stack([cast(ItemNeighbours, near).of_histories(history, items) for near in self.neighbours]).sum(0)
+        every = [cast(ItemNeighbours, near).of_histories(history, items, moved) for near in self.neighbours]
+        return torch.stack(every).sum(0)
 
     def _item_vectors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Item vectors, and the same with length 1 in float32, ``[n_items, d]`` each."""

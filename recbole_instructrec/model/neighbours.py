@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,29 @@ RECENT = 20
 
 # Numbers of a block of cosines; neighbours of histories that are added up at a time.
 _BLOCK, _MOST_ENTRIES = 1 << 26, 1 << 24
+
+
+class Moved(NamedTuple):
+    """Items that n histories are moved towards, or away from.
+
+    Attributes
+    ----------
+    items : Tensor
+        Item ids, 0 for none, ``[n, n_moved]``.
+    shares : Tensor
+        What each counts, as a share of what the whole history does; below 0 to move away from it, ``[n, n_moved]``.
+
+    References
+    ----------
+    Rocchio, Relevance Feedback in Information Retrieval, in: Salton (ed.), The SMART Retrieval System, 1971.
+    """
+
+    items: torch.Tensor
+    shares: torch.Tensor
+
+    def part(self, rows: torch.Tensor | slice) -> Moved:
+        """The same of some rows."""
+        return Moved(self.items[rows], self.shares[rows])
 
 
 class ItemNeighbours(nn.Module):
@@ -167,7 +190,9 @@ class ItemNeighbours(nn.Module):
 
     # --- of whole histories ------------------------------------------------------------------
 
-    def of_histories(self, history: torch.Tensor, items: torch.Tensor | None = None) -> torch.Tensor:
+    def of_histories(
+        self, history: torch.Tensor, items: torch.Tensor | None = None, moved: Moved | None = None
+    ) -> torch.Tensor:
         """Scores after n histories.
 
         Parameters
@@ -176,21 +201,26 @@ class ItemNeighbours(nn.Module):
             Item ids in order of time, 0 for none anywhere, ``[n, length]``.
         items : Tensor, optional
             Only these are scored, in this order.
+        moved : Moved, optional
+            Items whose neighbours count as well, for and against; a sum that falls below 0 counts as 0.
 
         Returns
         -------
         Tensor
             ``[n, n_items]``, or as many columns as ``items``.
         """
-        places, parts = self._places(items), history.split(self._at_a_time)
-        sums = torch.cat([self._sums(self._recent(part), places) for part in parts])
+        places, n = self._places(items), self._at_a_time
+        parts = [(history[at : at + n], moved and moved.part(slice(at, at + n))) for at in range(0, len(history), n)]
+        sums = torch.cat([self._sums(*self._counted(*part), places) for part in parts])
         return self._score(_without(sums, history, places))
 
-    def entries(self, history: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def entries(
+        self, history: torch.Tensor, moved: Moved | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The scores of :meth:`of_histories` that are not 0: row, item and score, ``[n_entries]`` each."""
-        row, item, value = self._weighted(self._recent(history))
+        row, item, value = self._weighted(*self._counted(history, moved))
         key, place = torch.unique(row * self.n_items + item, return_inverse=True)
-        sums = value.new_zeros(len(key)).index_add_(0, place, value)
+        sums = value.new_zeros(len(key)).index_add_(0, place, value).clamp_(min=0.0)
         own = history + torch.arange(len(history), device=history.device).unsqueeze(1) * self.n_items
         new = ~torch.isin(key, own)
         key, sums = key[new], sums[new]
@@ -231,6 +261,18 @@ class ItemNeighbours(nn.Module):
         place = torch.where((history > 0) & (back < n), back, torch.full_like(back, n))
         return history.new_zeros(len(history), n + 1).scatter_(1, place, history)[:, :n]
 
+    def _counted(self, history: torch.Tensor, moved: Moved | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The items whose neighbours count, and by how much, ``[n, n_counted]`` each."""
+        recent = self._recent(history)
+        weights = self._kept["recency"][: recent.shape[1]] * (recent > 0)
+        if moved is None:
+            return recent, weights
+        # The level is that of histories: what is moved towards joins by halves, not on top.
+        whole = weights.sum(1, keepdim=True).clamp(min=1.0)
+        weights = torch.cat([weights, moved.shares * whole], dim=1)
+        weights = weights / (1.0 + moved.shares.clamp(min=0.0).sum(1, keepdim=True))
+        return torch.cat([recent, moved.items], dim=1), weights
+
     def _expand(self, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """All neighbours of n items: whose, and where they are stored, ``[n_neighbours]`` each."""
         start = self._kept["start"]
@@ -239,22 +281,24 @@ class ItemNeighbours(nn.Module):
         first = start[items] - (count.cumsum(0) - count)
         return whose, first[whose] + torch.arange(len(whose), device=items.device)
 
-    def _weighted(self, recent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Row, item and what it adds to s, of all neighbours of the last items."""
-        whose, stored = self._expand(recent.flatten())
-        value = self._kept["value"][stored] * self._kept["recency"][whose % recent.shape[1]]
-        return whose // recent.shape[1], self._kept["neighbour"][stored].long(), value
+    def _weighted(
+        self, counted: torch.Tensor, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Row, item and what it adds to s, of all neighbours of some items."""
+        whose, stored = self._expand(counted.flatten())
+        value = self._kept["value"][stored] * weights.flatten()[whose]
+        return whose // counted.shape[1], self._kept["neighbour"][stored].long(), value
 
-    def _sums(self, recent: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
+    def _sums(self, counted: torch.Tensor, weights: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
         """s of all items, or of those that have a place, ``[n, n_items]``."""
-        row, item, value = self._weighted(recent)
+        row, item, value = self._weighted(counted, weights)
         width = self.n_items
         if places is not None:
             width, item = int(places.max()) + 1, places[item]
             there = item >= 0
             row, item, value = row[there], item[there], value[there]
-        sums = value.new_zeros(len(recent) * width)
-        return sums.index_add_(0, row * width + item, value).view(len(recent), width)
+        sums = value.new_zeros(len(counted) * width)
+        return sums.index_add_(0, row * width + item, value).clamp_(min=0.0).view(len(counted), width)
 
     def _places(self, items: torch.Tensor | None) -> torch.Tensor | None:
         """Where each item of the catalogue stands among some, -1 for those that are not there, ``[n_items]``."""

@@ -85,6 +85,23 @@ def test_reasons_from_the_history_are_what_the_score_loses_without_each_item(
     assert named > 5
 
 
+def test_what_is_near_as_a_neighbour_is_named_as_like_it(of_neighbours: Recommender):
+    session = of_neighbours.session("u4")
+    anchor = session.ask("", 10, hide_seen=True).items[0]
+    number = of_neighbours.catalogue.index[anchor.id]
+    answer = session.ask("more like the first one", 25)
+    directions = of_neighbours.model.item_directions()[1]
+    alone = torch.tensor([[number]])
+    nearness = torch.stack([one.of_histories(alone)[0] for one in of_neighbours.model.neighbours]).sum(0)
+    likeness = directions @ directions[number]
+    likeness[number] = -torch.inf
+    nearest = [set(values[1:].topk(3).indices.add(1).tolist()) for values in (likeness, nearness)]
+    assert nearest[1] - nearest[0], "neighbours that the vectors do not name"
+    for item in answer:
+        near = any(of_neighbours.catalogue.index[item.id] in one for one in nearest)
+        assert (anchor.title in item.reasons.sentence.split(" you took before")[0]) == near, item.reasons.sentence
+
+
 def test_reasons_of_a_batch_are_those_of_each_alone(recommender: Recommender):
     alone = [recommender.session(user).ask("", 4) for user in ("u0", "nobody", "u4")]
     sessions = [recommender.session(user) for user in ("u0", "nobody", "u4")]
