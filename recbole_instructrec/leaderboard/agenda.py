@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from recbole_instructrec.leaderboard.matching import recorded
 from recbole_instructrec.leaderboard.plan import Entry, Plan, PlanError
 from recbole_instructrec.leaderboard.runs import Run, run_of
 from recbole_instructrec.leaderboard.store import DONE, FAILED
@@ -77,6 +78,9 @@ class Agenda:
         Folder of data sets.
     only : sequence of str, optional
         Names of the lines that are wanted; all by default.
+    records : sequence of mapping, optional
+        Results of the data set. A run that there is a result of goes by that one's id, also where options have come
+        since, of which each is as it is by default.
 
     Raises
     ------
@@ -84,7 +88,13 @@ class Agenda:
         Naming every line whose options or data set cannot be.
     """
 
-    def __init__(self, plan: Plan, data_path: str | None, only: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        data_path: str | None,
+        only: Sequence[str] = (),
+        records: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         self.plan = plan
         unknown = set(only) - {entry.name for entry in plan.entries}
         if unknown:
@@ -97,6 +107,7 @@ class Agenda:
                 runs = [
                     [run_of(plan, entry, options, seed, data_path) for seed in entry.seeds] for options in entry.trials
                 ]
+                runs = [_as_recorded(plan, entry, trial, records) for trial in runs]
             except (PlanError, ValueError, KeyError, TypeError) as error:  # what RecBole's Config says of options
                 wrong.append(f"{entry.name}: {error}")
                 continue
@@ -122,16 +133,26 @@ class Agenda:
         return [record for record in records.values() if record["id"] in known and record["status"] == FAILED]
 
     def seconds_left(self, records: Records, jobs: int) -> float | None:
-        """Estimate from the runs that are done: of the same model, else of all; None when none is done."""
+        """Estimate from the runs of the same models that are done; None while there is a model without any."""
         done = [record for record in records.values() if record["status"] == DONE]
-        if not done:
-            return None
-        overall = statistics.median(record["seconds"] for record in done)
         total = 0.0
         for line in self.lines:
             own = [record["seconds"] for record in done if record["model"] == line.entry.model]
-            total += line.left(records) * (statistics.median(own) if own else overall)
+            left = line.left(records)
+            if left and not own:
+                return None
+            total += left * statistics.median(own) if left else 0.0
         return total / jobs
+
+
+def _as_recorded(plan: Plan, entry: Entry, trial: list[Run], records: Sequence[Mapping[str, Any]]) -> list[Run]:
+    """Runs of a trial by the ids of their results, as far as there are any."""
+    known = {record["id"] for record in records}
+    if all(run.id in known for run in trial):
+        return trial
+    read_alike = [record for record in records if record.get("data") == trial[0].data]
+    ids = recorded(entry, plan.dataset, trial[0].options, read_alike) if read_alike else {}
+    return [run if run.id in known else replace(run, id=ids.get(run.seed, run.id)) for run in trial]
 
 
 def options_of_trials(entry: Entry) -> list[dict[str, Any]]:

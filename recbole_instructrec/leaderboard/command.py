@@ -88,7 +88,8 @@ def work(args: argparse.Namespace) -> int:
             raise ValueError("--seeds must be at least 1.")
         plan = plan.with_seeds(args.seeds)
     data_path = os.path.abspath(args.data_path) if args.data_path else None
-    agenda = Agenda(plan, data_path, [name for name in args.models.split(",") if name])
+    records = store.read(plan.dataset)[0]
+    agenda = Agenda(plan, data_path, [name for name in args.models.split(",") if name], records)
     _report_damage(store, plan.dataset)
     if args.action == "status":
         return _status(agenda, store)
@@ -113,12 +114,13 @@ def _status(agenda: Any, store: Any) -> int:
     from recbole_instructrec.leaderboard.store import DONE, of_runs
 
     records = of_runs(store.read(agenda.plan.dataset)[0], agenda.ids())
+    width = max(len(line.entry.name) for line in agenda.lines)
     for line in agenda.lines:
         trials = sum(run.id in records for run in line.trials)
         ended = [records[run.id] for run in line.trials if run.id in records]
         failed = sum(record["status"] != DONE for record in ended)
         print(
-            f"{line.entry.name:<24} trials {trials}/{len(line.trials)}, "
+            f"{line.entry.name:<{width}}  trials {trials}/{len(line.trials)}, "
             f"seeds of the best {len(line.figures(records))}/{len(line.entry.seeds)}"
             + (f", {failed} failed" if failed else "")
         )

@@ -21,10 +21,9 @@ from recbole_instructrec.leaderboard.allocator import keep_freed_memory
 from recbole_instructrec.leaderboard.layers import use_fast_layers
 from recbole_instructrec.leaderboard.ranks import asked, packed, ranks_of
 from recbole_instructrec.leaderboard.resuming import Resumable, forget
-from recbole_instructrec.leaderboard.runs import Run, config_of, effective, leaves_seen_out, work_folder
+from recbole_instructrec.leaderboard.runs import Run, config_of, effective, leaves_seen_out, model_class, work_folder
 from recbole_instructrec.leaderboard.sequences import leave_out_padding
 from recbole_instructrec.leaderboard.store import DONE, FAILED, claimed
-from recbole_instructrec.model.instructrec import InstructRec
 
 #: What is known of a run while it is under way: a file of this name in its folder.
 PROGRESS = "progress.json"
@@ -147,7 +146,7 @@ class _Execution:
     def result(self) -> dict[str, Any]:
         from recbole.data import create_dataset, data_preparation
         from recbole.data.dataset import Dataset
-        from recbole.utils import get_model, get_trainer, init_seed
+        from recbole.utils import get_trainer, init_seed
 
         run = self.run
         options = {**run.options, "checkpoint_dir": str(self.folder), "use_gpu": self.conditions.device != "cpu"}
@@ -163,11 +162,13 @@ class _Execution:
         taken = Dataset.inter_matrix(dataset, "csr").astype(np.int16) if whole else None
         train, valid, test = data_preparation(config, dataset)
         init_seed(run.seed, config["reproducibility"])
-        model = get_model(run.model)(config, train._dataset).to(config["device"])
-        if not isinstance(model, InstructRec):
+        if ":" in run.model:
+            config.model_class = None  # checkpoints hold settings, and no classes but RecBole's are loaded from them
+        model = model_class(run.model)(config, train._dataset).to(config["device"])
+        if type(model).__module__.startswith("recbole."):  # ours are fast, and of others nothing is known
             use_fast_layers(model)
             leave_out_padding(model)
-        trainer = get_trainer(config["MODEL_TYPE"], run.model)(config, model)
+        trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
         state = Resumable(trainer, train, self.folder)
         self._begin(state.go_on())
         self._watch(trainer, state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from recbole_instructrec.leaderboard.statistics import Difference, Summary
+from recbole_instructrec.leaderboard.statistics import Difference, Interval, Summary
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -25,7 +25,7 @@ def signed(value: float) -> str:
     return ("+" if value >= 0 else "-") + number(abs(value))
 
 
-def with_interval(found: Difference) -> str:
+def with_interval(found: Interval | Difference) -> str:
     """A difference and the limits of its interval."""
     return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
 

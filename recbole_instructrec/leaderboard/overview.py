@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from recbole_instructrec.leaderboard.markdown import markdown, metric_name, number, with_interval, with_sd
 from recbole_instructrec.leaderboard.plan import FIRST
+from recbole_instructrec.leaderboard.table import OURS
 
 if TYPE_CHECKING:
     from recbole_instructrec.leaderboard.table import Row, Table
@@ -18,10 +19,12 @@ PAGES = {
     "README.md": [
         "data set", "best reported by others: {first}", "best other model calculated", "{first}", "{second}", "minutes",
         "InstructRec: {first}", "{second}", "minutes", "difference in {first}, 95 % interval",
+        "other models calculated",
     ],
     "README_CN.md": [
         "数据集", "他人报告的最好 {first}", "最好的其他实测模型", "{first}", "{second}", "训练分钟数",
         "InstructRec：{first}", "{second}", "训练分钟数", "{first} 之差，95% 区间",
+        "已实测的其他模型",
     ],
 }  # fmt: skip
 
@@ -32,7 +35,7 @@ _SECOND = "recall@10"
 
 def own_row(table: Table) -> Row | None:
     """InstructRec's row that is told nothing."""
-    return next((row for row in table.rows if row.ours and row.row == "none"), None)
+    return next((row for row in table.rows if row.line.entry.name == OURS and row.row == "none"), None)
 
 
 def overview(tables: Sequence[Table], head: Sequence[str]) -> str:
@@ -79,7 +82,9 @@ def _own(table: Table, own: Row) -> list[str]:
     against = table.differences.get((own.line.entry.name, own.row), {})
     gap = against.get(table.baselines[0].line.entry.name) if table.baselines else None
     interval = "-" if gap is None else with_interval(gap[0])
-    return [table.figure(own, FIRST), table.figure(own, _SECOND), f"{own.minutes:.1f}", interval]
+    done, planned = table.others
+    of_others = f"{done} of {planned}"
+    return [table.figure(own, FIRST), table.figure(own, _SECOND), f"{own.minutes:.1f}", interval, of_others]
 
 
 def write_overviews(tables: Sequence[Table], folder: Path) -> list[Path]:

@@ -15,10 +15,12 @@ from recbole_instructrec.leaderboard.markdown import (
     with_interval,
     with_sd,
 )
+from recbole_instructrec.leaderboard.matching import beside_defaults
 from recbole_instructrec.leaderboard.plan import FIRST, Plan
-from recbole_instructrec.leaderboard.statistics import difference, over_seeds
+from recbole_instructrec.leaderboard.runs import hash_of
+from recbole_instructrec.leaderboard.statistics import interval_of, over_seeds
 from recbole_instructrec.leaderboard.store import DONE
-from recbole_instructrec.leaderboard.table import Row, Table, epoch_seconds
+from recbole_instructrec.leaderboard.table import OURS, Row, Table, epoch_seconds
 from recbole_instructrec.report import bare
 
 #: Metrics of the front page.
@@ -26,10 +28,14 @@ SHOWN = ("recall@10", FIRST, "mrr@10")
 
 #: What the columns of a table mean.
 TERMS = (
-    "*History*: how many of a user's last items a model reads. *All, left out*: RecBole's general models know all "
-    "of them and leave them out of their lists, which helps where nobody takes an item twice; sequential models rank "
-    "them. A win, **bold**, is one where the paired 95 % interval over users lies above 0 against every calculated "
-    "model and every corrected p is below .05."
+    "*History*: how many of a user's last items a model reads. *Training part*: RecBole's general models score from "
+    "the interactions of the training part; at the test they do not know the validation item. What a user took before "
+    "is left out of their lists, which helps where nobody takes an item twice; sequential models rank it. The lines "
+    "*up to the target* are RecBole's models told the validation item as well. *Tuning*: the options of InstructRec were "
+    "chosen on validation for each data set while it was developed, among the dozens of configurations that "
+    "docs/experiments.md tells; other models have RecBole's defaults and the trials of their line. A win, **bold**, is "
+    "one where every other model of the plan has been calculated, the paired 95 % interval over users lies above 0 "
+    "against each, and every corrected p is below .05."
 )
 
 _CITATION = """@software{recbole_instructrec,
@@ -37,7 +43,7 @@ _CITATION = """@software{recbole_instructrec,
   author  = {{recbole-instructrec contributors}},
   year    = {YEAR},
   version = {VERSION},
-  note    = {Table TABLE, commit COMMIT}
+  note    = {Table TABLE, results up to DATE, whose SHA-256 begins HASH}
 }"""
 
 
@@ -65,8 +71,9 @@ def page(table: Table) -> str:
     parts += ["## Calculated", _calculated(table)]
     state = f"{table.left} runs are still to come." if table.left else "All runs of the plan are done."
     parts.append(
-        f"Mean over seeds ± standard deviation. Every searched model gets {plan.n_trials} trials, chosen on "
-        "validation; the last two columns say how many trials and seeds stand behind a line now. " + TERMS + " " + state
+        f"Mean over seeds ± standard deviation. Every searched model gets {plan.n_trials} trials, more where a trial "
+        "takes seconds, and the best on validation is shown; the last two columns say how many trials and seeds stand "
+        "behind a line now. " + TERMS + " " + state
     )
     if table.outdated:
         parts.append(f"{table.outdated} stored runs of other files or of an earlier reader of requests are not shown.")
@@ -82,11 +89,11 @@ def page(table: Table) -> str:
         parts += ["## Reported by others", _reported(plan)]
     parts += ["## Time", f"![accuracy against training time]({plan.name}-time.png)", _time(table)]
     parts.append(
-        "Minutes and seconds are of training alone, the processor's, which other work lengthens by up to a sixth; "
-        "accelerators' the clock's. Encoding the texts, once for a data set, and evaluation are not in them."
+        "Of the first seed. Seconds are of training alone, the processor's, which other work lengthens by up to a "
+        "sixth; accelerators' the clock's. Encoding the texts, once for a data set, and evaluation are not in them."
     )
     parts += [f"![learning curves]({plan.name}-curves.png)"]
-    parts += _trials(table) + _commands(table) + _environment(table)
+    parts += _trials(table) + _options(table) + _commands(table) + _environment(table)
     if table.failed:
         parts += ["## Failed", *[f"- {r['entry']}, seed {r['seed']}: {r['error']}" for r in table.failed]]
     return "\n\n".join(parts) + "\n"
@@ -137,16 +144,22 @@ def _differences(table: Table) -> list[str]:
 
 def _unseen(table: Table) -> list[str]:
     """The lines with seen items left out of every list, as far as runs have kept those ranks."""
-    users = [(row, {metric: row.unseen(metric) for metric in SHOWN}) for row in table.rows]
-    kept = [(row, found) for row, found in users if len(found[FIRST])]
-    own = next((found[FIRST].mean(0) for row, found in kept if row.ours and bare(row.row) == "none"), None)
+    kept = []
+    for row in table.rows:
+        of_users = {metric: users for metric in SHOWN if (users := row.unseen(metric)) is not None}
+        if of_users:
+            kept.append((row, of_users))
+    named = (found for row, found in kept if row.line.entry.name == OURS and bare(row.row) == "none")
+    own = next((found[FIRST].mean(0) for found in named), None)
     if own is None:
         return []
+    shown = {row.line.entry.name for row, _ in kept}
+    missing = list(dict.fromkeys(row.line.entry.name for row in table.rows if row.line.entry.name not in shown))
     kept.sort(key=lambda pair: -pair[1][FIRST].mean())
     lines = []
     for row, found in kept:
         cells = [with_sd(over_seeds(found[metric].mean(1))) for metric in SHOWN]
-        gap = None if row.ours else difference(own, found[FIRST].mean(0))
+        gap = None if row.ours else interval_of(own, found[FIRST].mean(0))
         less = "" if gap is None else with_interval(gap)
         lines.append([row.name, *cells, f"{len(found[FIRST])} of {len(row.line.entry.seeds)}", less])
     head = [
@@ -158,8 +171,12 @@ def _unseen(table: Table) -> list[str]:
     return [
         "## Seen items left out",
         "The same runs with everything that a user took before the target left out of every list: not RecBole's "
-        "protocol for sequential models, but what many others report. Runs of before 2026-11-29 did not keep these "
-        "ranks.",
+        "protocol for sequential models, but what many others report."
+        + (
+            f" Not here, as runs of before 2026-11-29 did not keep these ranks: {', '.join(missing)}."
+            if missing
+            else ""
+        ),
         markdown(head, lines),
     ]
 
@@ -180,7 +197,7 @@ def _reported(plan: Plan) -> str:
 
 def _time(table: Table) -> str:
     """Training time until each other model's best validation score, on the same machine."""
-    own = next((row for row in table.rows if row.ours), None)
+    own = next((row for row in table.rows if row.line.entry.name == OURS), None)
     lines = []
     for row in table.rows:
         record = row.records[0]
@@ -226,6 +243,25 @@ def _trials(table: Table) -> list[str]:
     return ["## Trials", markdown(["model", "options", f"validation {metric_name(FIRST)}", ""], lines)]
 
 
+def _options(table: Table) -> list[str]:
+    """What each line was run with beside its defaults and the protocol."""
+    lines = []
+    for line in table.lines:
+        records = line.figures(table.records)
+        own = beside_defaults(records[0]) if records else {}
+        told = ", ".join(f"{name} {value}" for name, value in sorted(own.items()))
+        if told:
+            lines.append([line.entry.name, told])
+    if not lines:
+        return []
+    return [
+        "## Options",
+        "Of each line's best trial, where they are not the model's defaults (RecBole's; of InstructRec, those of "
+        "`properties/InstructRec.yaml`).",
+        markdown(["model", "options"], lines),
+    ]
+
+
 def _commands(table: Table) -> list[str]:
     """How to make each line again."""
     plan = f"leaderboard/plans/{table.plan.name}.yaml"
@@ -245,14 +281,17 @@ def _environment(table: Table) -> list[str]:
         key = (where, f"{record['threads']} thread", f"Python {record['python']}, {libraries}", commit)
         kinds[key] = kinds.get(key, 0) + 1
     lines = [[*key, str(n)] for key, n in sorted(kinds.items())]
-    commits = sorted({str(record["commit"]) for record in records})
     from recbole_instructrec.version import __version__
 
-    year = max((str(record["date"]) for record in records), default="")[:4]
-    citation = _CITATION.replace("VERSION", __version__).replace("TABLE", table.plan.name).replace("YEAR", year)
+    date = max((str(record["date"]) for record in records), default="")[:10]
+    digest = hash_of(sorted((record["id"], record["ranks"]) for record in records))
+    told = {"VERSION": __version__, "TABLE": table.plan.name, "YEAR": date[:4], "DATE": date, "HASH": digest}
+    citation = _CITATION
+    for name, value in told.items():
+        citation = citation.replace(name, value)
     return [
         "## Environment",
         markdown(["machine", "threads", "libraries", "commit", "runs"], lines),
         "## Citation",
-        "```bibtex\n" + citation.replace("COMMIT", ", ".join(commits)) + "\n```",
+        "```bibtex\n" + citation + "\n```",
     ]

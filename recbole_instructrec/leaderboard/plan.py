@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from recbole_instructrec.leaderboard.ranks import KNOWN
 from recbole_instructrec.report import TOLD
 from recbole_instructrec.spelling import did_you_mean
 
@@ -187,8 +189,7 @@ class _Reader:
             self.wrong.append("reported must be a list of figures: model, metrics, source")
             told = []
         reported = [self._reported(one) for one in told]
-        if not self.wrong:
-            self.wrong += unknown_names(entries) + _equal_lines(entries)
+        self.wrong += unknown_names(entries) + _equal_lines(entries)
         if self.wrong:
             raise PlanError(f"{file} cannot be run:\n" + "\n".join(f"  - {mistake}" for mistake in self.wrong))
         title, note = content.get("title") or dataset, content.get("note") or ""
@@ -209,6 +210,9 @@ class _Reader:
         names = [str(one).lower() for one in (metrics if isinstance(metrics, list) else [metrics])]
         if name not in names or int(k) not in (topk if isinstance(topk, list) else [topk]):
             self.wrong.append(f"the plan: lines are ordered by {FIRST.upper()}, so metrics and topk must hold it")
+        for unknown in sorted(set(names) - KNOWN):
+            known = ", ".join(sorted(KNOWN))
+            self.wrong.append(f"the plan: {unknown} does not follow from the rank of one target, as {known} do")
 
     def _keys(self, told: Mapping[str, Any], known: set[str], where: str) -> None:
         for key in told.keys() - known:
@@ -332,20 +336,28 @@ def unknown_names(entries: list[Entry]) -> list[str]:
     import recbole
     from recbole.utils import argument_list
 
+    from recbole_instructrec.leaderboard.runs import model_class
     from recbole_instructrec.options import options as options_of_ours
 
     inside = Path(recbole.__file__).parent
     kinds = ("general", "sequential")
-    models = {file.stem for kind in kinds for file in (inside / "model" / f"{kind}_recommender").glob("*.py")}
-    models |= {"instructrec"}
+    files = [file for kind in kinds for file in (inside / "model" / f"{kind}_recommender").glob("[!_]*.py")]
+    models = {name for file in files for name in _classes_in(file)} | {"InstructRec"}
     general = {name for group in vars(argument_list).values() if isinstance(group, list) for name in group}
     general |= _keys_of(inside / "properties" / "overall.yaml")
     general |= {key for file in (inside / "properties" / "dataset").glob("*.yaml") for key in _keys_of(file)}
     wrong = []
     for entry in entries:
-        if entry.model.lower() not in models:
+        if ":" in entry.model:  # of one's own: what it reads is not known
+            try:
+                model_class(entry.model)
+            except PlanError as error:
+                wrong.append(f"{entry.name}: {error}")
+            continue
+        if entry.model not in models:
             said = f"RecBole has no sequential or general model named {entry.model!r}"
-            wrong.append(f"{entry.name}: {said}{did_you_mean(entry.model, models)}")
+            hint = did_you_mean(entry.model, models) or " (one of your own: module:Class)"
+            wrong.append(f"{entry.name}: {said}{hint}")
             continue
         known = general | _keys_of(inside / "properties" / "model" / f"{entry.model}.yaml")
         if entry.model == "InstructRec":
@@ -353,6 +365,12 @@ def unknown_names(entries: list[Entry]) -> list[str]:
         for name in sorted({name for trial in entry.trials for name in trial} - known):
             wrong.append(f"{entry.name}: nothing reads the option {name!r}{did_you_mean(name, known, 0.8)}")
     return wrong
+
+
+def _classes_in(file: Path) -> set[str]:
+    """Names of the classes that are RecBole's models of a file: those that are called as the file is."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name.lower() == file.stem}
 
 
 def _keys_of(file: Path) -> set[str]:

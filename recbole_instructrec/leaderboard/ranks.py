@@ -149,6 +149,10 @@ def unpacked(text: str) -> np.ndarray:
         raise ValueError(f"the ranks are damaged ({error})") from None
 
 
+#: Metrics that follow from the rank of one target.
+KNOWN = {"hit", "map", "mrr", "ndcg", "precision", "recall"}
+
+
 def per_user(rank: np.ndarray, metric: str) -> np.ndarray:
     """A metric of lists with one target each.
 
@@ -157,7 +161,7 @@ def per_user(rank: np.ndarray, metric: str) -> np.ndarray:
     rank : ndarray of int
         From 1, ``[n]``.
     metric : str
-        ``recall@k``, ``ndcg@k``, ``mrr@k`` or ``hit@k``.
+        Of :data:`KNOWN`, such as ``ndcg@10``.
 
     Returns
     -------
@@ -175,6 +179,8 @@ def per_user(rank: np.ndarray, metric: str) -> np.ndarray:
         return inside.astype(float)
     if name == "ndcg":
         return ndcg(rank, int(k))
-    if name == "mrr":
+    if name in ("mrr", "map"):
         return np.where(inside, 1.0 / rank, 0.0)
-    raise ValueError(f"{metric} cannot be computed from the rank of one target; recall, hit, ndcg and mrr can.")
+    if name == "precision":
+        return inside / int(k)
+    raise ValueError(f"{metric} cannot be computed from the rank of one target; {', '.join(sorted(KNOWN))} can.")

@@ -11,10 +11,13 @@ from recbole_instructrec.leaderboard.page import TERMS, page, plain
 from recbole_instructrec.leaderboard.plan import Plan, PlanError
 from recbole_instructrec.leaderboard.store import Store
 from recbole_instructrec.leaderboard.table import RecordedAgenda, Table
+from recbole_instructrec.leaderboard.verify import sound
 
 
 def write(plans: Sequence[Path], store: Store, output: Path, front: bool = True) -> list[Path]:
     """Write ``LEADERBOARD.md``, for each plan ``leaderboard/<plan>.md`` and its pictures, and the READMEs' overview.
+
+    Results that are damaged, or whose metrics are not those of their ranks, are named and left aside.
 
     Parameters
     ----------
@@ -39,7 +42,12 @@ def write(plans: Sequence[Path], store: Store, output: Path, front: bool = True)
     """
     if not plans:
         raise PlanError("there is no plan to report: run this where leaderboard/plans/ stands, or name plans.")
-    tables = [Table(plan, RecordedAgenda(plan, store), store) for plan in map(Plan.read, plans)]
+    tables = []
+    for plan in map(Plan.read, plans):
+        records, aside = sound(store, plan.dataset)
+        for message in aside:
+            print(f"left aside: {message}")
+        tables.append(Table(plan, RecordedAgenda(plan, records), records))
     folder = output / "leaderboard"
     folder.mkdir(parents=True, exist_ok=True)
     files = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,6 +77,42 @@ def name_of(run: Mapping[str, Any]) -> str:
     return f"{run['entry']} seed {run['seed']} [{run['id'][:8]}]"
 
 
+def model_class(name: str) -> Any:
+    """The class of a model.
+
+    Parameters
+    ----------
+    name : str
+        RecBole's name of it, or ``module:Class`` for a class of one's own, found as Python finds modules from the
+        folder that the command is called in.
+
+    Returns
+    -------
+    type
+        Of one of RecBole's recommenders.
+
+    Raises
+    ------
+    PlanError
+        When there is no such module or class, or when it is no model.
+    """
+    from recbole.model.abstract_recommender import AbstractRecommender
+    from recbole.utils import get_model
+
+    if ":" not in name:
+        return get_model(name)
+    module, _, own = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), own)
+    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
+        raise PlanError(f"the model {name} cannot be imported: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, AbstractRecommender)):
+        raise PlanError(f"{name} is no model: it must be a class derived from one of RecBole's recommenders.")
+    return found
+
+
 @contextmanager
 def no_command_line() -> Iterator[None]:
     """RecBole's Config reads the command line wherever it is built; ours holds none of its options."""
@@ -90,8 +128,10 @@ def config_of(model: str, dataset: str, options: Mapping[str, Any], seed: int, d
 
     Parameters
     ----------
-    model, dataset : str
-        RecBole's names.
+    model : str
+        As :func:`model_class` knows it.
+    dataset : str
+        RecBole's name.
     options : mapping
         Over the defaults.
     seed : int
@@ -110,8 +150,9 @@ def config_of(model: str, dataset: str, options: Mapping[str, Any], seed: int, d
     told = {**QUIET, **options, "seed": seed, **({"data_path": data_path} if data_path else {})}
     if model == "InstructRec":
         told["report_rows"] = []  # rows are measured one by one, with their ranks
+    known = model_class(model) if ":" in model else model
     with no_command_line():
-        return Config(model=model, dataset=dataset, config_dict=told)
+        return Config(model=known, dataset=dataset, config_dict=told)
 
 
 def data_files(config: Any) -> dict[str, str]:
@@ -218,11 +259,11 @@ def identity(told: Mapping[str, Any]) -> str:
 
 def leaves_seen_out(model: str) -> bool:
     """Whether RecBole leaves what a user took before out of a model's lists: of all but sequential models."""
-    from recbole.utils import ModelType, get_model
+    from recbole.utils import ModelType
 
-    return bool(get_model(model).type != ModelType.SEQUENTIAL)
+    return bool(model_class(model).type != ModelType.SEQUENTIAL)
 
 
 def work_folder(folder: Path, run: Run) -> Path:
     """Where a run keeps what it needs to go on."""
-    return folder / f"{run.dataset}-{run.model}-{run.id}".replace(os.sep, "_")
+    return folder / re.sub(r"[^\w.-]", "_", f"{run.dataset}-{run.model}-{run.id}")

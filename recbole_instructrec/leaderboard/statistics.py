@@ -31,13 +31,27 @@ class Summary(NamedTuple):
     n: int
 
 
-class Difference(NamedTuple):
+class Interval(NamedTuple):
     """One model's metric less another's, over the same users.
 
     Attributes
     ----------
     mean, low, high : float
         Mean and the limits of its 95 % interval (bootstrap over users, percentiles).
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """An interval, and how likely such a distance is by chance.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        As of :class:`Interval`.
     p : float
         Of the randomisation test over users, two-sided.
     """
@@ -86,6 +100,23 @@ def of_users(records: Sequence[Mapping[str, Any]], row: str, metric: str) -> np.
     return np.mean([per_user(unpacked(record["ranks"][row]), metric) for record in records], axis=0)
 
 
+def interval_of(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> Interval:
+    """How far two models are apart; arguments and reference as of :func:`difference`."""
+    gap = ours - theirs
+    if not gap.any():
+        return Interval(0.0, 0.0, 0.0)
+    found = stats.bootstrap(
+        (gap,), np.mean, confidence_level=LEVEL, n_resamples=DRAWS, batch=_batch(gap), method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return Interval(float(gap.mean()), float(found.low), float(found.high))
+
+
+def _batch(gap: np.ndarray) -> int:
+    """Draws at a time."""
+    return max(1, _AT_A_TIME // len(gap))
+
+
 def difference(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> Difference:
     """Compare two models over the same users.
 
@@ -108,16 +139,11 @@ def difference(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> Differenc
     gap = ours - theirs
     if not gap.any():
         return Difference(0.0, 0.0, 0.0, 1.0)
-    batch = max(1, _AT_A_TIME // len(gap))
-    interval = stats.bootstrap(
-        (gap,), np.mean, confidence_level=LEVEL, n_resamples=DRAWS, batch=batch, method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
     test = stats.permutation_test(
-        (gap,), np.mean, permutation_type="samples", vectorized=True, n_resamples=DRAWS, batch=batch,
+        (gap,), np.mean, permutation_type="samples", vectorized=True, n_resamples=DRAWS, batch=_batch(gap),
         rng=np.random.default_rng(seed),
     )  # fmt: skip
-    return Difference(float(gap.mean()), float(interval.low), float(interval.high), float(test.pvalue))
+    return Difference(*interval_of(ours, theirs, seed), float(test.pvalue))
 
 
 def corrected(p: Sequence[float]) -> list[float]:

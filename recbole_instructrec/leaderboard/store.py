@@ -25,6 +25,12 @@ _NEEDED_DONE: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 
 
+#: What parts of a run that has ended well must hold.
+_COUNTS = {"users", "items", "interactions", "tests"}
+_OF_EPOCH = {"score", "train_seconds", "train_cpu_seconds"}
+_VERSIONS = {"recbole", "torch", "numpy", "pandas", "scipy"}
+
+
 class Taken(Exception):
     """Another process is at the run."""
 
@@ -207,9 +213,25 @@ def _checked(record: Any) -> dict[str, Any]:
         raise ValueError(f"{', '.join(odd)} of another kind than it should be")
     if record["status"] not in (DONE, FAILED):
         raise ValueError(f"status {record['status']!r} is neither {DONE} nor {FAILED}")
-    if record["status"] == DONE and (not record["rows"] or not all(map(_has_figures, record["rows"].values()))):
-        raise ValueError("rows without figures")
+    if record["status"] == DONE:
+        _check_figures(record)
     return record
+
+
+def _check_figures(record: Mapping[str, Any]) -> None:
+    """Refuse a run that has ended well, but without figures that are read from it."""
+    if not record["rows"] or not all(map(_has_figures, record["rows"].values())):
+        raise ValueError("rows without figures")
+    if len({frozenset(metrics) for metrics in record["rows"].values()}) > 1:
+        raise ValueError("rows with different metrics")
+    curve = record["curve"]
+    if not curve or not all(isinstance(epoch, dict) and _has_figures(epoch) for epoch in curve):
+        raise ValueError("curve without figures")
+    parts = [("counts", record["counts"], _COUNTS), ("versions", record["versions"], _VERSIONS)]
+    parts += [("curve", epoch, _OF_EPOCH) for epoch in curve]
+    for name, part, needed in parts:
+        if needed - part.keys():
+            raise ValueError(f"{name} without {', '.join(sorted(needed - part.keys()))}")
 
 
 def _has_figures(metrics: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 
 from recbole_instructrec.leaderboard.agenda import Agenda, Line
 from recbole_instructrec.leaderboard.markdown import with_sd
+from recbole_instructrec.leaderboard.matching import recorded
 from recbole_instructrec.leaderboard.plan import FIRST, Entry, Plan
 from recbole_instructrec.leaderboard.ranks import per_user, unpacked
-from recbole_instructrec.leaderboard.runs import Run, config_of, effective, leaves_seen_out
+from recbole_instructrec.leaderboard.runs import Run, leaves_seen_out
 from recbole_instructrec.leaderboard.statistics import (
     Difference,
     Summary,
@@ -24,13 +24,15 @@ from recbole_instructrec.leaderboard.statistics import (
     ranks_unseen,
     summary,
 )
-from recbole_instructrec.leaderboard.store import Store, of_runs
+from recbole_instructrec.leaderboard.store import of_runs
 from recbole_instructrec.report import bare
 
 #: Rows of InstructRec that know the target.
 ORACLES = ("intent", "shuffled")
 
-_OURS = "InstructRec"
+#: RecBole's name of the model that this project is about, and of the line of a plan that stands for it.
+OURS = "InstructRec"
+
 _LEVEL = 0.05
 
 
@@ -62,18 +64,18 @@ class Row:
     def name(self) -> str:
         """In the table."""
         entry = self.line.entry
-        return f"**{entry.name}**, row `{self.row}`" if entry.model == _OURS else entry.name
+        return f"**{entry.name}**, row `{self.row}`" if entry.model == OURS else entry.name
 
     @property
     def ours(self) -> bool:
         """Whether this is InstructRec."""
-        return self.line.entry.model == _OURS
+        return self.line.entry.model == OURS
 
     @property
     def history(self) -> str:
-        """How many of a user's last items the model reads; RecBole's general models know all and do not rank them."""
+        """How many of a user's last items the model reads; RecBole's general models know those of the training part."""
         if leaves_seen_out(self.line.entry.model):
-            return "all, left out"
+            return "training part"
         return str(self.records[0]["config"]["MAX_ITEM_LIST_LENGTH"])
 
     @property
@@ -85,10 +87,11 @@ class Row:
         """A metric over seeds."""
         return summary(self.records, self.row, metric)
 
-    def unseen(self, metric: str) -> np.ndarray:
-        """A metric of every user with seen items left out, of the runs that have kept that, ``[n_seeds, n_users]``."""
-        kept = [ranks for record in self.records if (ranks := ranks_unseen(record, self.row)) is not None]
-        return np.stack([per_user(unpacked(ranks), metric) for ranks in kept]) if kept else np.empty((0, 0))
+    def unseen(self, metric: str) -> np.ndarray | None:
+        """A metric of every user with seen items left out, ``[n_seeds, n_users]``; None where a run has not kept it."""
+        kept = [ranks_unseen(record, self.row) for record in self.records]
+        ranks = [one for one in kept if one is not None]
+        return np.stack([per_user(unpacked(one), metric) for one in ranks]) if len(ranks) == len(kept) else None
 
 
 class Table:
@@ -100,20 +103,20 @@ class Table:
         The plan.
     agenda : Agenda
         Its runs.
-    store : Store
-        Results.
+    records : sequence of mapping
+        Results of the data set.
     """
 
-    def __init__(self, plan: Plan, agenda: RecordedAgenda, store: Store) -> None:
+    def __init__(self, plan: Plan, agenda: RecordedAgenda, records: Sequence[Mapping[str, Any]]) -> None:
         self.plan, self.outdated = plan, agenda.outdated
-        self.records = of_runs(store.read(plan.dataset)[0], agenda.ids())
+        self.records = of_runs(records, agenda.ids())
         self.lines = agenda.lines
         self.left, self.failed = agenda.left(self.records), agenda.failed(self.records)
         rows = [
-            Row(line, row, records)
+            Row(line, row, found)
             for line in agenda.lines
-            if (records := line.figures(self.records))
-            for row in records[0]["rows"]
+            if (found := line.figures(self.records))
+            for row in found[0]["rows"]
         ]
         rows.sort(key=lambda row: -row.of(FIRST).mean)
         self.rows = [row for row in rows if bare(row.row) not in ORACLES]
@@ -131,10 +134,17 @@ class Table:
         told = [told for told in self.plan.reported if FIRST in told["metrics"]]
         return max(told, key=lambda told: told["metrics"][FIRST], default=None)
 
+    @property
+    def others(self) -> tuple[int, int]:
+        """Lines of other models that have figures, and how many the plan has."""
+        named = [line for line in self.lines if line.entry.model != OURS]
+        return sum(bool(line.figures(self.records)) for line in named), len(named)
+
     def _differences(self) -> dict[tuple[str, str], dict[str, tuple[Difference, float]]]:
-        """Of every row of ours against every other model: the difference and its corrected p."""
+        """Of every row of the line that stands for InstructRec against every other model: the difference and its
+        corrected p."""
         found = {}
-        for own in (row for row in self.rows if row.ours):
+        for own in (row for row in self.rows if row.line.entry.name == OURS):
             users = of_users(own.records, own.row, FIRST)
             against = [row for row in self.baselines if comparable(own.records, row.records)]
             gaps = [difference(users, of_users(row.records, row.row, FIRST)) for row in against]
@@ -145,11 +155,13 @@ class Table:
         return found
 
     def wins(self, own: Row) -> bool:
-        """Whether one row of ours is better than every other model that was calculated, each interval above 0."""
+        """Whether a row of ours is better than every other model of the plan: all calculated, intervals above 0."""
         against = self.differences.get((own.line.entry.name, own.row), {})
+        done, planned = self.others
         return (
             bool(against)
             and len(against) == len(self.baselines)
+            and done == planned
             and all(gap.low > 0 and p < _LEVEL for gap, p in against.values())
         )
 
@@ -160,57 +172,37 @@ class Table:
 
 
 class RecordedAgenda(Agenda):
-    """The agenda of a plan as the store knows it: for a report no data set has to be at hand.
+    """The agenda of a plan as the results tell it: for a report no data set has to be at hand.
 
     Parameters
     ----------
     plan : Plan
         The plan.
-    store : Store
-        Results.
+    records : sequence of mapping
+        Results of the data set.
     """
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    def __init__(self, plan: Plan, records: Sequence[Mapping[str, Any]]) -> None:
         self.plan = plan
-        records = store.read(plan.dataset)[0]
         files: dict[str, str] = {}  # as the newest runs read them
         for record in records:
-            files.update(record.get("data") or {})
-        current = [r for r in records if all(files[name] == hash for name, hash in (r.get("data") or {}).items())]
+            files.update(_of_all_lines(record))
+        current = [r for r in records if all(files[name] == hash for name, hash in _of_all_lines(r).items())]
         self.lines, self.outdated = [], len(records) - len(current)
         for entry in plan.entries:
-            runs = [self._recorded(entry, options, current) for options in entry.trials]
+            runs = []
+            for options in entry.trials:
+                ids = recorded(entry, plan.dataset, options, current)
+                runs.append([_known_as(ids.get(seed, ""), plan, entry, options, seed) for seed in entry.seeds])
             self.lines.append(Line(entry, [line[0] for line in runs], [line[1:] for line in runs]))
 
-    def _recorded(self, entry: Entry, options: dict[str, Any], records: Sequence[Mapping[str, Any]]) -> list[Run]:
-        """The runs of a trial, one a seed; those that no record is of have no id.
 
-        A record is of a trial when its configuration has the same values, however the plan writes them and whatever
-        its line was called. Options that have come or gone since count as what they were by default.
-        """
-        seed = entry.seeds[0]
-        wanted = _plain(effective(config_of(entry.model, self.plan.dataset, options, seed, None)))
-        ids = {
-            record["seed"]: record["id"]  # the newest
-            for record in records
-            if record["model"] == entry.model
-            and ("config" not in record or set(entry.rows) <= set(map(bare, record["rows"])))
-            and _agree(wanted, record, options)
-        }
-        return [
-            Run(ids.get(seed, ""), entry.name, entry.model, self.plan.dataset, options, seed, entry.rows, "", {})
-            for seed in entry.seeds
-        ]
+def _known_as(id: str, plan: Plan, entry: Entry, options: dict[str, Any], seed: int) -> Run:
+    """A run by the id of its result; one that there is no result of has none."""
+    return Run(id, entry.name, entry.model, plan.dataset, options, seed, entry.rows, "", {})
 
 
-def _agree(wanted: Mapping[str, Any], record: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
-    """Whether a record is of a configuration; of one that failed only the plan's own options are known."""
-    if "config" not in record:
-        return bool(record.get("options") == _plain(options))
-    known = record["config"]
-    return all(known[name] == value for name, value in wanted.items() if name in known)
-
-
-def _plain(value: Any) -> Any:
-    """As it comes back from JSON."""
-    return json.loads(json.dumps(value, default=str))
+def _of_all_lines(record: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of the files that the runs of all lines read alike: the data set, and readers of requests."""
+    told = record.get("data") or {}
+    return {name: hash for name, hash in told.items() if name.startswith((f"{record['dataset']}.", "reader "))}

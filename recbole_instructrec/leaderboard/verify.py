@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recbole_instructrec.leaderboard.matching import same_run
 from recbole_instructrec.leaderboard.ranks import per_user, unpacked
 from recbole_instructrec.leaderboard.runs import decisive, hash_of, identity, name_of
 from recbole_instructrec.leaderboard.store import DONE, Store
@@ -43,8 +44,11 @@ def mistakes(record: Mapping[str, Any]) -> list[str]:
             rank = unpacked(record["ranks"][row])
             kept = record.get("unseen", {}).get(row)
             unseen = rank if kept is None else unpacked(kept)
-        except (KeyError, ValueError) as error:
-            found.append(f"row {row}: {error}")
+        except KeyError:
+            found.append(f"row {row}: there are no ranks")
+            continue
+        except (TypeError, ValueError) as error:
+            found.append(f"row {row}: the ranks cannot be read ({error})")
             continue
         if len(rank) != record["counts"]["tests"]:
             found.append(f"row {row}: {len(rank)} ranks, {record['counts']['tests']} test targets")
@@ -55,6 +59,33 @@ def mistakes(record: Mapping[str, Any]) -> list[str]:
             if not abs(computed - stored) <= _TOLERANCE:
                 found.append(f"row {row}: {metric} is {stored:.8f}, from the ranks {computed:.8f}")
     return found
+
+
+def sound(store: Store, dataset: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Results that can be reported.
+
+    Parameters
+    ----------
+    store : Store
+        Results.
+    dataset : str
+        Name.
+
+    Returns
+    -------
+    tuple
+        Records without a mistake, in the order they were written; and what was left aside and why, one message each.
+    """
+    records, damaged = store.read(dataset)
+    aside = [f"{file}, line {line} is damaged ({why})" for file, line, why in damaged]
+    kept = []
+    for record in records:
+        wrong = mistakes(record) if record["status"] == DONE else []
+        if wrong:
+            aside.append(f"{store.file(dataset)}: {name_of(record)}: {'; '.join(wrong)}")
+        else:
+            kept.append(record)
+    return kept, aside
 
 
 def verify(store: Store) -> int:
@@ -106,10 +137,12 @@ def compare(store: Store, other: Store) -> int:
     """
     n, different = 0, 0
     for dataset in store.datasets():
-        theirs = {record["id"]: record for record in other.read(dataset)[0] if record["status"] == DONE}
+        theirs = [record for record in other.read(dataset)[0] if record["status"] == DONE]
         for record in store.read(dataset)[0]:
-            known = theirs.get(record["id"])
-            if known is None or record["status"] != DONE:
+            if record["status"] != DONE:
+                continue
+            known = next((known for known in reversed(theirs) if same_run(record, known)), None)
+            if known is None:
                 continue
             n += 1
             gaps = {

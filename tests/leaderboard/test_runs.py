@@ -54,7 +54,8 @@ def agenda_of(tmp_path: Path, films: Path, plan: dict = PLAN, only: tuple[str, .
 
 def page_of(file: Path, store: Store) -> str:
     plan = Plan.read(file)
-    return page(Table(plan, RecordedAgenda(plan, store), store))
+    records = store.read(plan.dataset)[0]
+    return page(Table(plan, RecordedAgenda(plan, records), records))
 
 
 def run(agenda: Agenda, store: Store, conditions: Conditions, jobs: int = 2, **options) -> int:
