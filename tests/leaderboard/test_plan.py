@@ -86,7 +86,7 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path):
 @pytest.mark.parametrize(
     ("models", "said"),
     [
-        ({"Popp": {"untuned": "x"}}, "RecBole has no sequential or general model named 'Popp'; did you mean pop?"),
+        ({"Popp": {"untuned": "x"}}, "RecBole has no sequential or general model named 'Popp'; did you mean Pop?"),
         (
             {"SASRec": {"untuned": "x", "options": {"hiden_size": 3}}},
             "nothing reads the option 'hiden_size'; did you mean hidden_size?",

@@ -26,6 +26,7 @@ from recbole_instructrec.leaderboard.ranks import unpacked
 from recbole_instructrec.leaderboard.report import write
 from recbole_instructrec.leaderboard.runs import Run, config_of, effective, hash_of, work_folder
 from recbole_instructrec.leaderboard.schedule import LocalExecutor, RayExecutor, Scheduler
+from recbole_instructrec.leaderboard.statistics import Difference
 from recbole_instructrec.leaderboard.store import Store, Taken
 from recbole_instructrec.leaderboard.table import RecordedAgenda, Table
 from recbole_instructrec.leaderboard.verify import compare, verify
@@ -124,7 +125,7 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     assert all(f"| {name} |" in unseen for name in ("Pop", "GRU4Rec", "**InstructRec**, row `none`"))
     assert {file.name for file in pages[2:]} == {"films-time.png", "films-curves.png", "overview.png", "README.md"}
     assert f"row `none` | items, titles and genres | {OURS['MAX_ITEM_LIST_LENGTH']} |" in front
-    assert "| Pop | items | all, left out |" in front
+    assert "| Pop | items | training part |" in front
     pages_alone = write([tmp_path / "films.yaml"], store, tmp_path / "alone", front=False)
     assert {file.name for file in pages_alone} == {"films.md", "films-time.png", "films-curves.png"}
     again = write([tmp_path / "films.yaml"], store, tmp_path / "again")
@@ -170,6 +171,34 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     assert compare(store, Store(tmp_path / "before")) == 1 and "recall@5 differs by" in capsys.readouterr().out
     assert verify(store) == 1
     assert "from the ranks" in capsys.readouterr().out
+
+    # A report names it and leaves it aside, as it does with a line that is cut off.
+    *whole, last = changed.splitlines(keepends=True)
+    store.file("films").write_text("".join(whole) + last[: len(last) // 2])
+    write([tmp_path / "films.yaml"], store, tmp_path / "aside")
+    told = capsys.readouterr().out
+    assert told.count("left aside: ") == 2 and "recall@5 is" in told and "line 7 is damaged" in told
+    ended = json.loads(changed.splitlines()[0])
+    assert f"| {ended['entry']} |" not in (tmp_path / "aside" / "leaderboard" / "films.md").read_text()
+
+    # Bold asks for every other model of the plan, and lines with some of their ranks are not in the second table.
+    more = json.loads(json.dumps(PLAN))
+    more["models"]["SASRec"] = {"options": {"train_neg_sample_args": None}, "search": {"n_heads": [1, 2]}}
+    store.file("films").write_bytes(lines)
+    records = store.read("films")[0]
+    for plan, bold in ((PLAN, True), (more, False)):
+        read = Plan.read(write_plan(tmp_path, plan, "again"))
+        table = Table(read, RecordedAgenda(read, records), records)
+        own = next(row for row in table.rows if row.ours and row.row == "none")
+        against = table.differences[own.line.entry.name, own.row]
+        for name in against:
+            against[name] = (Difference(0.2, 0.1, 0.3, 0.001), 0.001)
+        assert table.wins(own) == bold and table.others == ((2, 2) if bold else (2, 3))
+    of_gru = [record["id"] for record in records if record["model"] == "GRU4Rec"]
+    partly = [{**r, "unseen": {}} if r["id"] == of_gru[-1] else r for r in records]
+    text = page(Table(read, RecordedAgenda(read, partly), partly)).split("## Seen items left out")[1].split("##")[0]
+    assert "Not here, as runs of before 2026-11-29 did not keep these ranks: GRU4Rec." in text
+    assert "| GRU4Rec |" not in text and "| Pop |" in text
 
 
 def test_ranks_with_seen_items_left_out(tmp_path: Path, films: Path):

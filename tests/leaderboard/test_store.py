@@ -17,8 +17,11 @@ from recbole_instructrec.leaderboard.verify import verify
 
 ENDED: dict = {
     "options": {}, "config": {}, "config_hash": "", "data": {}, "valid": {}, "valid_score": 0.1, "asked": "",
-    "rows": {"none": {"ndcg@10": 0.1}}, "ranks": {"none": ""}, "counts": {}, "curve": [], "epochs": 1, "parameters": 1,
-    "seconds": 1.0, "versions": {}, "processor": "", "accelerator": None, "threads": 1, "python": "", "commit": "",
+    "rows": {"none": {"ndcg@10": 0.1}}, "ranks": {"none": ""}, "epochs": 1, "parameters": 1,
+    "counts": {"users": 1, "items": 1, "interactions": 3, "tests": 1},
+    "curve": [{"epoch": 0, "score": 0.1, "train_seconds": 1.0, "train_cpu_seconds": 1.0}], "seconds": 1.0,
+    "versions": dict.fromkeys(("recbole", "torch", "numpy", "pandas", "scipy"), "1"),
+    "processor": "", "accelerator": None, "threads": 1, "python": "", "commit": "",
     "dirty": False, "date": "",
 }  # fmt: skip
 
@@ -66,6 +69,14 @@ def test_damaged_lines_are_named_and_the_rest_counts(tmp_path: Path):
         ({**record("b"), "rows": {}}, "rows without figures"),
         ({**record("b"), "rows": {"none": {"ndcg@10": "x"}}}, "rows without figures"),
         ({key: value for key, value in record("b").items() if key not in ("rows", "counts")}, "rows, counts missing"),
+        ({**record("b"), "counts": {"users": 1}}, "counts without interactions, items, tests"),
+        ({**record("b"), "versions": {}}, "versions without numpy, pandas, recbole, scipy, torch"),
+        ({**record("b"), "curve": []}, "curve without figures"),
+        ({**record("b"), "curve": [{"score": 0.1}]}, "curve without train_cpu_seconds, train_seconds"),
+        (
+            {**record("b"), "rows": {"none": {"ndcg@10": 0.1}, "history": {"mrr@10": 0.1}}},
+            "rows with different metrics",
+        ),
         ({**record("b"), "id": ["b"]}, "id of another kind"),
         ({**record("b"), "valid_score": None}, "valid_score of another kind"),
         (record("b", "perhaps"), "status 'perhaps' is neither done nor failed"),
@@ -180,5 +191,7 @@ def test_metrics_of_one_target():
     assert per_user(rank, "recall@10").tolist() == [1, 1, 1, 0]
     assert per_user(rank, "mrr@10").tolist() == [1, 0.5, 0.1, 0]
     assert per_user(rank, "NDCG@10") == pytest.approx([1, 1 / np.log2(3), 1 / np.log2(11), 0])
+    assert per_user(rank, "precision@10").tolist() == pytest.approx([0.1, 0.1, 0.1, 0])
+    assert per_user(rank, "map@10").tolist() == per_user(rank, "mrr@10").tolist()
     with pytest.raises(ValueError, match="cannot be computed"):
         per_user(rank, "gauc@1")
