@@ -146,12 +146,12 @@ class Agenda:
 
 
 def _as_recorded(plan: Plan, entry: Entry, trial: list[Run], records: Sequence[Mapping[str, Any]]) -> list[Run]:
-    """Runs of a trial by the ids of their results, as far as there are any."""
+    """Runs of a trial by the ids of their results, as far as there are any that have ended well."""
     known = {record["id"] for record in records}
     if all(run.id in known for run in trial):
         return trial
-    read_alike = [record for record in records if record.get("data") == trial[0].data]
-    ids = recorded(entry, plan.dataset, trial[0].options, read_alike) if read_alike else {}
+    alike = [record for record in records if record["status"] == DONE and record["data"] == trial[0].data]
+    ids = recorded(entry, plan.dataset, trial[0].options, alike) if alike else {}
     return [run if run.id in known else replace(run, id=ids.get(run.seed, run.id)) for run in trial]
 
 

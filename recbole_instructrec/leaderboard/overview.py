@@ -66,7 +66,10 @@ def overview(tables: Sequence[Table], head: Sequence[str]) -> str:
 def _reported(table: Table) -> str:
     """The best figure that others report."""
     told = table.best_reported
-    return "-" if told is None else f"{number(told['metrics'][FIRST])} ({told['model']})"
+    if told is None:
+        return "-"
+    note = f"; {told['note']}" if told.get("note") else ""
+    return f"{number(told['metrics'][FIRST])} ({told['model']}{note})"
 
 
 def _other(table: Table) -> list[str]:

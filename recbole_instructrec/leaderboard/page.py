@@ -86,7 +86,12 @@ def page(table: Table) -> str:
             plain(table.oracles),
         ]
     if plan.reported:
-        parts += ["## Reported by others", _reported(plan)]
+        parts += [
+            "## Reported by others",
+            "As their sources give them; whether their files, targets and lists are those of this page is not known "
+            "unless a note says so.",
+            _reported(plan),
+        ]
     parts += ["## Time", f"![accuracy against training time]({plan.name}-time.png)", _time(table)]
     parts.append(
         "Of the first seed. Seconds are of training alone, the processor's, which other work lengthens by up to a "

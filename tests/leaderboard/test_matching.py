@@ -59,6 +59,12 @@ def test_a_result_of_other_files_is_another_run(films: Path, tmp_path: Path):
     assert Agenda(plan_of(tmp_path), str(films), records=[other]).lines[0].trials[0].id != other["id"]
 
 
+def test_a_run_that_failed_is_tried_again_under_its_own_name(films: Path, tmp_path: Path):
+    of_now = Agenda(plan_of(tmp_path), str(films)).lines[0].trials[0]
+    failed = {**stored("old", "failed"), **of_now.plain(), "id": "old", "status": "failed", "error": "x"}
+    assert Agenda(plan_of(tmp_path), str(films), records=[failed]).lines[0].trials[0].id == of_now.id
+
+
 def test_results_of_before_and_of_now_are_compared(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     agenda = Agenda(plan_of(tmp_path), str(films))
     before, now = result(agenda, LATER), result(agenda)
