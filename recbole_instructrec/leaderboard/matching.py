@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from recbole_instructrec.leaderboard.plan import PROTOCOL, Entry
-from recbole_instructrec.leaderboard.runs import config_of, effective
+from recbole_instructrec.leaderboard.runs import config_of, decisive, effective
 from recbole_instructrec.report import bare
 
 # The protocol, which columns of the data set are read, and what RecBole asks for with a softmax over all items.
@@ -78,6 +78,7 @@ def _is_of(wanted: Mapping[str, Any], record: Mapping[str, Any], options: Mappin
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any], model: str) -> bool:
+    one, other = decisive(one), decisive(other)
     default = _defaults(model) if one.keys() != other.keys() else {}
     return all(
         one.get(name, default.get(name)) == other.get(name, default.get(name)) for name in one.keys() | other.keys()

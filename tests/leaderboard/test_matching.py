@@ -42,6 +42,7 @@ def test_an_option_that_has_come_since_is_as_by_default(films: Path, tmp_path: P
     known = Agenda(plan_of(tmp_path), str(films), records=[before])
     assert known.lines[0].trials[0].id == before["id"], "nothing is run twice"
     assert known.lines[0].others[0][0].id == of_now.lines[0].others[0][0].id, "the other seed is still to come"
+    before["config"]["MASK_INDEX"] = "a name of a field, which runs of once kept"
     assert RecordedAgenda(plan_of(tmp_path), [before]).lines[0].trials[0].id == before["id"]
 
 
