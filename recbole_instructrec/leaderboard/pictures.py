@@ -125,7 +125,8 @@ def _accuracy_and_time(axes: Any, table: Any) -> None:
         found, spent = row.of(FIRST), max(0.01, row.minutes)
         colour = "tab:red" if row.ours else "tab:blue"
         axes.errorbar(spent, found.mean, yerr=found.sd if found.n > 1 else None, fmt="o", color=colour, capsize=3)
-        label = f"{row.line.entry.name} ({row.row})" if row.ours else row.line.entry.name
+        entry = row.line.entry
+        label = f"{entry.name} ({row.row})" if len(entry.rows) > 1 else entry.name
         axes.text(spent, found.mean, label, fontsize=8)
     told = table.best_reported
     if told is not None:

@@ -117,6 +117,7 @@ class Table:
             for line in agenda.lines
             if (found := line.figures(self.records))
             for row in found[0]["rows"]
+            if bare(row) in line.entry.rows  # runs of another plan may have had more
         ]
         rows.sort(key=lambda row: -row.of(FIRST).mean)
         self.rows = [row for row in rows if bare(row.row) not in ORACLES]
