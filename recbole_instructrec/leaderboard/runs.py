@@ -175,8 +175,10 @@ def data_files(config: Any) -> dict[str, str]:
     """
     folder, name = Path(config["data_path"]), config["dataset"]
     ours = config["model"] == "InstructRec"
-    read = {"inter", *(config["load_col"] or {}), *(["inst"] if ours else [])}
-    files = sorted(file for file in folder.glob(f"{name}.*") if file.suffix.lstrip(".") in read)
+    columns = config["load_col"]  # without any, RecBole reads all files that there are
+    read = {"inter", *(columns or {}), *(["inst"] if ours else [])}
+    found = folder.glob(f"{name}.*")
+    files = sorted(file for file in found if columns is None or file.suffix.lstrip(".") in read)
     if not any(file.suffix == ".inter" for file in files):
         raise PlanError(f"there is no {folder / name}.inter. Give the folder that holds {name}/ with --data_path.")
     named = {file.name: file for file in files} | (_files_of_ours(config) if ours else {})

@@ -183,6 +183,11 @@ def test_a_run_is_what_its_configuration_and_data_are(films: Path, tmp_path: Pat
     file = films / "films" / "films.inter"
     file.write_text(file.read_text() + "u1\ti1\t999999999\n")
     assert not set(first) & set(ids(SMALL_PLAN)), "other data, other runs"
+    items = films / "films" / "films.item"
+    for options, reads in ((SMALL_PLAN["options"], False), ({"epochs": 2, "load_col": None}, True)):
+        before = ids(changed(options=options))
+        items.write_text(items.read_text() + "\n")
+        assert (ids(changed(options=options)) != before) == reads, "without columns RecBole reads every file"
 
 
 def test_lines_that_are_not_in_the_plan(films: Path, tmp_path: Path):
