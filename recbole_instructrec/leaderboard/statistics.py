@@ -139,10 +139,14 @@ def difference(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> Differenc
     gap = ours - theirs
     if not gap.any():
         return Difference(0.0, 0.0, 0.0, 1.0)
-    test = stats.permutation_test(
-        (gap,), np.mean, permutation_type="samples", vectorized=True, n_resamples=DRAWS, batch=_batch(gap),
-        rng=np.random.default_rng(seed),
-    )  # fmt: skip
+    rng = np.random.default_rng(seed)
+
+    def exchanged(size: tuple[int, ...]) -> np.ndarray:
+        """Differences with the two models exchanged for about half of the users."""
+        return np.where(rng.random(size, dtype=np.float32) < 0.5, gap, -gap)
+
+    # As scipy's permutation_test of paired samples, which takes nine times as long.
+    test = stats.monte_carlo_test(gap, exchanged, np.mean, vectorized=True, n_resamples=DRAWS, batch=_batch(gap))
     return Difference(*interval_of(ours, theirs, seed), float(test.pvalue))
 
 

@@ -176,7 +176,7 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     by_model = sorted(lines.decode().splitlines(keepends=True), key=lambda line: json.loads(line)["model"] != "Pop")
     by_model[0] = by_model[0].replace('"recall@5": ', '"recall@5": 1', 1)
     store.file("films").write_text("".join(by_model)[: -len(by_model[-1]) // 2])
-    write([tmp_path / "films.yaml"], store, tmp_path / "aside")
+    write([tmp_path / "films.yaml"], store, tmp_path / "aside", front=False)
     told = capsys.readouterr().out
     assert told.count("left aside: ") == 2 and "recall@5 is" in told and "line 7 is damaged" in told
     assert "| Pop |" in text and "| Pop |" not in (tmp_path / "aside" / "leaderboard" / "films.md").read_text()
