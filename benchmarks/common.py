@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from recbole_instructrec.environment import environment
@@ -22,6 +23,9 @@ RESULTS = Path(__file__).parent / "results"
 
 #: Ready configurations, one a data set.
 CONFIGS = Path(__file__).parents[1] / "dataset_configs"
+
+#: Plans of the leaderboard.
+PLANS = CONFIGS.parent / "leaderboard" / "plans"
 
 #: Where time is compared, both sides have the same width, depth and length.
 SAME = {
@@ -155,6 +159,33 @@ def recorded(name: str) -> list[dict[str, Any]]:
     """Results recorded so far."""
     file = RESULTS / f"{name}.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def read_interactions(source: Path) -> pd.DataFrame:
+    """Interactions of a data set with user_id, item_id and timestamp: user, item and time, the first two as texts."""
+    raw = pd.read_csv(source / f"{source.name}.inter", sep="\t", dtype=str)
+    raw.columns = [column.partition(":")[0] for column in raw.columns]
+    named = {"user": raw["user_id"], "item": raw["item_id"], "time": raw["timestamp"].astype(float).astype(int)}
+    return pd.DataFrame(named)
+
+
+def write_dataset(folder: Path, source: Path, inter: pd.DataFrame) -> None:
+    """Atomic files of a data set with these interactions and the items of another.
+
+    Parameters
+    ----------
+    folder : Path
+        Is made; the data set is called as it is.
+    source : Path
+        Folder of the other data set.
+    inter : DataFrame
+        As from :func:`read_interactions`; further columns do not count.
+    """
+    folder.mkdir(parents=True)
+    (folder / f"{folder.name}.item").write_bytes((source / f"{source.name}.item").read_bytes())
+    lines = inter[["user", "item", "time"]].to_csv(sep="\t", index=False, header=False)
+    header = "user_id:token\titem_id:token\ttimestamp:float\n"
+    (folder / f"{folder.name}.inter").write_text(header + lines, encoding="utf-8")
 
 
 def pending(name: str, seed: int, settings: Mapping[str, Any], **identity: Any) -> bool:

@@ -25,7 +25,16 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmarks.common import RESULTS, pending, record, recorded, start, table
+from benchmarks.common import (
+    RESULTS,
+    pending,
+    read_interactions,
+    record,
+    recorded,
+    start,
+    table,
+    write_dataset,
+)
 
 NONE, IMMEDIATE, TUNED, RETRAINED = "no feedback", "immediate", "immediate + tuning", "retraining"
 ARMS = (NONE, IMMEDIATE, TUNED, RETRAINED)
@@ -62,34 +71,6 @@ def cut(inter: pd.DataFrame, rounds: int, drop: int) -> tuple[pd.DataFrame, pd.D
     before = inter[back >= rounds + drop]
     replayed = inter[(back >= drop) & (back < rounds + drop)]
     return before, replayed.assign(round=rounds + drop - 1 - back[replayed.index])
-
-
-def write(folder: Path, source: Path, inter: pd.DataFrame) -> None:
-    """Atomic files of a data set with these interactions and the items of another.
-
-    Parameters
-    ----------
-    folder : Path
-        Becomes the data path; the data set is named :data:`NAME` (RecBole has an ml-100k of its own).
-    source : Path
-        Folder of a data set with user_id, item_id and timestamp.
-    inter : DataFrame
-        As from :func:`cut`.
-    """
-    target = folder / NAME
-    target.mkdir(parents=True)
-    (target / f"{NAME}.item").write_bytes((source / f"{source.name}.item").read_bytes())
-    lines = inter[["user", "item", "time"]].to_csv(sep="\t", index=False, header=False)
-    header = "user_id:token\titem_id:token\ttimestamp:float\n"
-    (target / f"{NAME}.inter").write_text(header + lines, encoding="utf-8")
-
-
-def read(source: Path) -> pd.DataFrame:
-    """Interactions of a data set, all as texts but the time."""
-    raw = pd.read_csv(source / f"{source.name}.inter", sep="\t", dtype=str)
-    raw.columns = [column.partition(":")[0] for column in raw.columns]
-    named = {"user": raw["user_id"], "item": raw["item_id"], "time": raw["timestamp"].astype(float).astype(int)}
-    return pd.DataFrame(named)
 
 
 def trained(folder: Path, seed: int, options: dict[str, Any]) -> str:
@@ -139,7 +120,7 @@ class Trainings:
         if until not in self._made:
             before, replayed = self.part
             place = self.folder / f"until-{until}"
-            write(place, self._source, pd.concat([before, replayed[replayed["round"] < until]]))
+            write_dataset(place / NAME, self._source, pd.concat([before, replayed[replayed["round"] < until]]))
             self._made[until] = trained(place, self._seed, self._options)
         return self._made[until]
 
@@ -247,7 +228,7 @@ def main() -> None:
     arms = args.arms.split(",") if args.arms else list(ARMS)
     for seed in range(args.first_seed, args.first_seed + args.seeds) if not args.show else []:
         with tempfile.TemporaryDirectory() as folder:
-            part = cut(read(source), args.rounds, drop)
+            part = cut(read_interactions(source), args.rounds, drop)
             trainings = Trainings(Path(folder), source, part, seed, options)
             for arm in arms:
                 name = {"label": args.label, "dataset": args.dataset, "part": args.part, "arm": arm}

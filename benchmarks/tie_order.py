@@ -10,7 +10,6 @@ options of its line in the table; of models with a search that is done again on 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,18 +19,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.common import CONFIGS, pending, record, recorded, start, table
+from benchmarks.common import PLANS, pending, read_interactions, record, recorded, start, table, write_dataset
 from recbole_instructrec.leaderboard.execute import Conditions, execute
 from recbole_instructrec.leaderboard.plan import FIRST, Entry, Plan
 from recbole_instructrec.leaderboard.ranks import per_user, unpacked
 from recbole_instructrec.leaderboard.runs import run_of
 from recbole_instructrec.leaderboard.statistics import interval_of
-
-PLANS = CONFIGS.parent / "leaderboard" / "plans"
+from recbole_instructrec.leaderboard.table import OURS
 
 #: Lines of the plan, and further options of each way of ours; the validation score says which of these is shown.
 OTHERS = ("ItemKNN (up to the target)", "EASE (up to the target)")
-OURS = "InstructRec"
 WAYS: tuple[dict[str, Any], ...] = ({}, {"neighbour_back": 1.0})
 
 
@@ -48,7 +45,7 @@ def shuffled(inter: pd.DataFrame, seed: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The same, users and places in the order of before.
+        The same, in order of user and place.
     """
     inter = inter.sort_values(["user", "time"], kind="stable")
     stretch = stretches(inter)
@@ -68,17 +65,8 @@ def stretches(inter: pd.DataFrame) -> np.ndarray:
 
 def write(source: Path, folder: Path, seed: int) -> dict[str, float]:
     """A data set of the same name in another order; returns how the order of before is."""
-    name = source.name
-    (folder / name).mkdir(parents=True)
-    for file in source.glob(f"{name}.*"):
-        if file.suffix != ".inter":
-            shutil.copy(file, folder / name / file.name)
-    raw = pd.read_csv(source / f"{name}.inter", sep="\t", dtype=str)
-    inter = raw.iloc[:, :3].set_axis(["user", "item", "time"], axis=1).astype({"time": float})
-    found = shuffled(inter, seed)
-    text = found.astype({"time": int}).to_csv(sep="\t", index=False, header=False)
-    (folder / name / f"{name}.inter").write_text("\t".join(raw.columns[:3]) + "\n" + text, encoding="utf-8")
-    inter = inter.sort_values(["user", "time"], kind="stable")
+    inter = read_interactions(source).sort_values(["user", "time"], kind="stable")
+    write_dataset(folder / source.name, source, shuffled(inter, seed))
     ids = inter["item"].astype(int)
     step = ids.groupby(inter["user"]).diff().dropna()
     return {

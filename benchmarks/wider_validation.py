@@ -20,11 +20,9 @@ import numpy as np
 import torch
 import yaml
 
-from benchmarks.common import CONFIGS, build, pending, record, recorded, start, table
+from benchmarks.common import CONFIGS, PLANS, build, pending, record, recorded, start, table
 from recbole_instructrec.checkpoint import read
 from recbole_instructrec.steering.measures import ndcg
-
-PLANS = CONFIGS.parent / "leaderboard" / "plans"
 
 #: A history as tokens, the item after it, and whether that is the last before the test item.
 Question = tuple[list[str], str, bool]

@@ -105,8 +105,8 @@ def work(args: argparse.Namespace) -> int:
 
 
 def _report_damage(store: Any, dataset: str) -> None:
-    for file, line, why in store.read(dataset)[1]:
-        print(f"{file}, line {line} is damaged and left aside ({why}).")
+    for damaged in store.read(dataset)[1]:
+        print(f"left aside: {damaged}")
 
 
 def _status(agenda: Any, store: Any) -> int:

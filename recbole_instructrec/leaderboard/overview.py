@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from recbole_instructrec.leaderboard.markdown import markdown, metric_name, number, with_interval, with_sd
 from recbole_instructrec.leaderboard.plan import FIRST
-from recbole_instructrec.leaderboard.table import OURS
 
 if TYPE_CHECKING:
     from recbole_instructrec.leaderboard.table import Row, Table
@@ -35,7 +34,7 @@ _SECOND = "recall@10"
 
 def own_row(table: Table) -> Row | None:
     """InstructRec's row that is told nothing."""
-    return next((row for row in table.rows if row.line.entry.name == OURS and row.row == "none"), None)
+    return next((row for row in table.rows if row.main and row.row == "none"), None)
 
 
 def overview(tables: Sequence[Table], head: Sequence[str]) -> str:

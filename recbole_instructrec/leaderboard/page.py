@@ -20,7 +20,7 @@ from recbole_instructrec.leaderboard.plan import FIRST, Plan
 from recbole_instructrec.leaderboard.runs import hash_of
 from recbole_instructrec.leaderboard.statistics import interval_of, over_seeds
 from recbole_instructrec.leaderboard.store import DONE
-from recbole_instructrec.leaderboard.table import OURS, Row, Table, epoch_seconds
+from recbole_instructrec.leaderboard.table import Row, Table, epoch_seconds
 from recbole_instructrec.report import bare
 
 #: Metrics of the front page.
@@ -154,7 +154,7 @@ def _unseen(table: Table) -> list[str]:
         of_users = {metric: users for metric in SHOWN if (users := row.unseen(metric)) is not None}
         if of_users:
             kept.append((row, of_users))
-    named = (found for row, found in kept if row.line.entry.name == OURS and bare(row.row) == "none")
+    named = (found for row, found in kept if row.main and bare(row.row) == "none")
     own = next((found[FIRST].mean(0) for found in named), None)
     if own is None:
         return []
@@ -202,7 +202,7 @@ def _reported(plan: Plan) -> str:
 
 def _time(table: Table) -> str:
     """Training time until each other model's best validation score, on the same machine."""
-    own = next((row for row in table.rows if row.line.entry.name == OURS), None)
+    own = next((row for row in table.rows if row.main), None)
     lines = []
     for row in table.rows:
         record = row.records[0]
@@ -278,7 +278,8 @@ def _commands(table: Table) -> list[str]:
 def _environment(table: Table) -> list[str]:
     records = [record for row in table.rows for record in row.records]
     kinds: dict[tuple[str, ...], int] = {}
-    for record in {record["id"]: record for record in records}.values():
+    by_id = {record["id"]: record for record in records}  # rows share runs
+    for record in by_id.values():
         versions = record["versions"]
         where = record["accelerator"] or record["processor"]
         libraries = ", ".join(f"{name} {versions[name]}" for name in ("recbole", "torch", "numpy", "pandas", "scipy"))
@@ -289,7 +290,7 @@ def _environment(table: Table) -> list[str]:
     from recbole_instructrec.version import __version__
 
     date = max((str(record["date"]) for record in records), default="")[:10]
-    digest = hash_of(sorted((record["id"], record["ranks"]) for record in records))
+    digest = hash_of({id: record["ranks"] for id, record in by_id.items()})
     told = {"VERSION": __version__, "TABLE": table.plan.name, "YEAR": date[:4], "DATE": date, "HASH": digest}
     citation = _CITATION
     for name, value in told.items():

@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -340,9 +341,7 @@ def unknown_names(entries: list[Entry]) -> list[str]:
     from recbole_instructrec.options import options as options_of_ours
 
     inside = Path(recbole.__file__).parent
-    kinds = ("general", "sequential")
-    files = [file for kind in kinds for file in (inside / "model" / f"{kind}_recommender").glob("[!_]*.py")]
-    models = {name for file in files for name in _classes_in(file)} | {"InstructRec"}
+    models = _models_in(inside / "model") | {"InstructRec"}
     general = {name for group in vars(argument_list).values() if isinstance(group, list) for name in group}
     general |= _keys_of(inside / "properties" / "overall.yaml")
     general |= {key for file in (inside / "properties" / "dataset").glob("*.yaml") for key in _keys_of(file)}
@@ -367,10 +366,17 @@ def unknown_names(entries: list[Entry]) -> list[str]:
     return wrong
 
 
-def _classes_in(file: Path) -> set[str]:
-    """Names of the classes that are RecBole's models of a file: those that are called as the file is."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return {node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name.lower() == file.stem}
+@lru_cache
+def _models_in(folder: Path) -> frozenset[str]:
+    """Names of RecBole's general and sequential models: of each file the class that is called as the file is."""
+    files = [file for kind in ("general", "sequential") for file in folder.glob(f"{kind}_recommender/[!_]*.py")]
+    classes = {
+        node.name: file.stem
+        for file in files
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+    return frozenset(name for name, stem in classes.items() if name.lower() == stem)
 
 
 def _keys_of(file: Path) -> set[str]:

@@ -150,9 +150,8 @@ def config_of(model: str, dataset: str, options: Mapping[str, Any], seed: int, d
     told = {**QUIET, **options, "seed": seed, **({"data_path": data_path} if data_path else {})}
     if model == "InstructRec":
         told["report_rows"] = []  # rows are measured one by one, with their ranks
-    known = model_class(model) if ":" in model else model
     with no_command_line():
-        return Config(model=known, dataset=dataset, config_dict=told)
+        return Config(model=model_class(model), dataset=dataset, config_dict=told)
 
 
 def data_files(config: Any) -> dict[str, str]:

@@ -71,6 +71,9 @@ class Damaged(NamedTuple):
     line: int
     why: str
 
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line} is damaged ({self.why})"
+
 
 class Store:
     """Results in ``<folder>/<data set>.jsonl``.

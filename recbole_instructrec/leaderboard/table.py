@@ -72,6 +72,11 @@ class Row:
         return self.line.entry.model == OURS
 
     @property
+    def main(self) -> bool:
+        """Whether this is of the line that stands for InstructRec, and of none without some of its parts."""
+        return self.line.entry.name == OURS
+
+    @property
     def history(self) -> str:
         """How many of a user's last items the model reads; RecBole's general models know those of the training part."""
         if leaves_seen_out(self.line.entry.model):
@@ -145,7 +150,7 @@ class Table:
         """Of every row of the line that stands for InstructRec against every other model: the difference and its
         corrected p."""
         found = {}
-        for own in (row for row in self.rows if row.line.entry.name == OURS):
+        for own in (row for row in self.rows if row.main):
             users = of_users(own.records, own.row, FIRST)
             against = [row for row in self.baselines if comparable(own.records, row.records)]
             gaps = [difference(users, of_users(row.records, row.row, FIRST)) for row in against]

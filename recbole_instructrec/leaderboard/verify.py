@@ -74,18 +74,20 @@ def sound(store: Store, dataset: str) -> tuple[list[dict[str, Any]], list[str]]:
     Returns
     -------
     tuple
-        Records without a mistake, in the order they were written; and what was left aside and why, one message each.
+        Records without a mistake, in the order they were written; and why others were left aside, a message for each
+        damaged line and each mistake.
     """
+    examined, messages = _examine(store, dataset)
+    return [record for record, wrong in examined if not wrong], messages
+
+
+def _examine(store: Store, dataset: str) -> tuple[list[tuple[dict[str, Any], list[str]]], list[str]]:
+    """All records with their mistakes, and a message for each damaged line and each mistake."""
     records, damaged = store.read(dataset)
-    aside = [f"{file}, line {line} is damaged ({why})" for file, line, why in damaged]
-    kept = []
-    for record in records:
-        wrong = mistakes(record) if record["status"] == DONE else []
-        if wrong:
-            aside.append(f"{store.file(dataset)}: {name_of(record)}: {'; '.join(wrong)}")
-        else:
-            kept.append(record)
-    return kept, aside
+    examined = [(record, mistakes(record) if record["status"] == DONE else []) for record in records]
+    file = store.file(dataset)
+    told = [f"{file}: {name_of(record)}: {mistake}" for record, wrong in examined for mistake in wrong]
+    return examined, [*map(str, damaged), *told]
 
 
 def verify(store: Store) -> int:
@@ -106,18 +108,13 @@ def verify(store: Store) -> int:
         print(f"{store.folder} holds no results.")
         return 1
     for dataset in store.datasets():
-        records, damaged = store.read(dataset)
-        for file, line, why in damaged:
-            print(f"{file}, line {line}: damaged ({why})")
-        wrong += len(damaged)
+        examined, messages = _examine(store, dataset)
         for id in store.contradictions(dataset):
-            wrong += 1
-            print(f"{store.file(dataset)}: run {id} stands there more than once, with different ranks")
-        for record in (record for record in records if record["status"] == DONE):
-            n += 1
-            for mistake in mistakes(record):
-                wrong += 1
-                print(f"{store.file(dataset)}: {name_of(record)}: {mistake}")
+            messages.append(f"{store.file(dataset)}: run {id} stands there more than once, with different ranks")
+        for message in messages:
+            print(message)
+        wrong += len(messages)
+        n += sum(record["status"] == DONE for record, _ in examined)
     print(f"{n} runs of {len(store.datasets())} data sets: " + (f"{wrong} mistakes" if wrong else "all metrics hold"))
     return 1 if wrong else 0
 
