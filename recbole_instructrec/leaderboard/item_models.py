@@ -17,7 +17,8 @@ class _OfHistories(SequentialRecommender):
 
     RecBole's general models score from the interactions of the training part: the validation item is left out of the
     list at the test, but is not known. Here it is, as to sequential models. What was taken before is left out of the
-    list, as RecBole does for general models; of a history the last ``MAX_ITEM_LIST_LENGTH`` items are known.
+    list, as RecBole does for general models. Histories of any length are known whole: the training part by its user,
+    and what came after among the last ``MAX_ITEM_LIST_LENGTH`` items.
 
     Parameters
     ----------
@@ -30,11 +31,15 @@ class _OfHistories(SequentialRecommender):
     input_type = InputType.POINTWISE
     general: type[GeneralRecommender]
 
+    #: Whether more of a history is known than its last ``MAX_ITEM_LIST_LENGTH`` items.
+    knows_whole_history = True
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.similarity = self._similarity(self.general(config, dataset))
+        self.taken = dataset.inter_matrix(form="csr").astype(np.float32)  # in the training part
         self.nothing = torch.nn.Parameter(torch.zeros(1))  # the trainer's optimizer needs one
-        self.other_parameter_name = ["similarity"]
+        self.other_parameter_name = ["similarity", "taken"]
 
     def _similarity(self, model: Any) -> Any:
         """Of items, ``[n_items, n_items]``."""
@@ -48,12 +53,14 @@ class _OfHistories(SequentialRecommender):
         """Scores of all items, ``[n, n_items]``."""
         items = interaction[self.ITEM_SEQ]
         n, length = items.shape
-        row = np.repeat(np.arange(n), length)
-        pairs = (row, items.cpu().numpy().ravel())
-        known = sparse.csr_matrix((np.ones(n * length, dtype=np.float32), pairs), (n, self.n_items))
-        scores = known @ self.similarity
-        scores = scores.toarray() if sparse.issparse(scores) else np.asarray(scores)
-        return torch.from_numpy(scores).to(items.device).scatter(1, items, -torch.inf)
+        pairs = (np.repeat(np.arange(n), length), items.cpu().numpy().ravel())
+        last = sparse.csr_matrix((np.ones(n * length, dtype=np.float32), pairs), (n, self.n_items))
+        known = self.taken[interaction[self.USER_ID].cpu().numpy()].maximum(last).toarray()
+        known[:, 0] = 0.0
+        scores = np.asarray(known @ self.similarity)
+        scores[known > 0] = -np.inf
+        scores[:, 0] = -np.inf
+        return torch.from_numpy(scores).to(items.device)
 
     def predict(self, interaction: Any) -> torch.Tensor:
         """Scores of each row's own item, ``[n]``."""

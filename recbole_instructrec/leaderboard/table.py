@@ -13,7 +13,7 @@ from recbole_instructrec.leaderboard.markdown import with_sd
 from recbole_instructrec.leaderboard.matching import recorded
 from recbole_instructrec.leaderboard.plan import FIRST, Entry, Plan
 from recbole_instructrec.leaderboard.ranks import per_user, unpacked
-from recbole_instructrec.leaderboard.runs import Run, leaves_seen_out
+from recbole_instructrec.leaderboard.runs import Run, leaves_seen_out, model_class
 from recbole_instructrec.leaderboard.statistics import (
     Difference,
     Summary,
@@ -24,7 +24,7 @@ from recbole_instructrec.leaderboard.statistics import (
     ranks_unseen,
     summary,
 )
-from recbole_instructrec.leaderboard.store import of_runs
+from recbole_instructrec.leaderboard.store import DONE, of_runs
 from recbole_instructrec.report import bare
 
 #: Rows of InstructRec that know the target.
@@ -81,6 +81,8 @@ class Row:
         """How many of a user's last items the model reads; RecBole's general models know those of the training part."""
         if leaves_seen_out(self.line.entry.model):
             return "training part"
+        if getattr(model_class(self.line.entry.model), "knows_whole_history", False):
+            return "all"
         return str(self.records[0]["config"]["MAX_ITEM_LIST_LENGTH"])
 
     @property
@@ -192,8 +194,9 @@ class RecordedAgenda(Agenda):
         self.plan = plan
         files: dict[str, str] = {}  # as the newest runs read them
         for record in records:
-            files.update(_of_all_lines(record))
-        current = [r for r in records if all(files[name] == hash for name, hash in _of_all_lines(r).items())]
+            if record["status"] == DONE:  # one that failed may have failed for its files
+                files.update(_of_all_lines(record))
+        current = [r for r in records if all(files.get(name) == hash for name, hash in _of_all_lines(r).items())]
         self.lines, self.outdated = [], len(records) - len(current)
         for entry in plan.entries:
             runs = []

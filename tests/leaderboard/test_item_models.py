@@ -19,16 +19,20 @@ from recbole_instructrec.leaderboard.verify import mistakes
 from tests.leaderboard.test_plan import SMALL_PLAN, write_plan
 
 OURS = "recbole_instructrec.leaderboard.item_models:"
-FULL = {"train_neg_sample_args": None, "epochs": 1, "MAX_ITEM_LIST_LENGTH": 50, "knn_method": "item"}
+FULL = {"train_neg_sample_args": None, "epochs": 1, "knn_method": "item"}
 TUNED = {"k": 5, "shrink": 1.0, "reg_weight": 3.0}
 EVALUATED = {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}}
 
 
+@pytest.mark.parametrize("length", [50, 3])
 @pytest.mark.parametrize(("name", "general"), [("ItemKNNOfHistories", ItemKNN), ("EASEOfHistories", EASE)])
-def test_scores_are_recboles_from_everything_before_the_target(films: Path, name: str, general: type):
-    options = {**FULL, **TUNED, **EVALUATED, "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+def test_scores_are_recboles_from_everything_before_the_target(films: Path, name: str, general: type, length: int):
+    columns = {"inter": ["user_id", "item_id", "timestamp"]}
+    options = {**FULL, **TUNED, **EVALUATED, "load_col": columns, "MAX_ITEM_LIST_LENGTH": length}
     config = config_of(OURS + name, "films", options, 1, str(films))
-    train, valid, test = data_preparation(config, create_dataset(config))
+    data = create_dataset(config)
+    users, items, times = (data.inter_feat[field].to_numpy() for field in ("user_id", "item_id", "timestamp"))
+    train, valid, test = data_preparation(config, data)
     model = model_class(OURS + name)(config, train._dataset)
     stock_config = config_of(general.__name__, "films", options, 1, str(films))
     stock_train, _, _ = data_preparation(stock_config, create_dataset(stock_config))
@@ -41,7 +45,8 @@ def test_scores_are_recboles_from_everything_before_the_target(films: Path, name
         torch.testing.assert_close(one, scores.gather(1, batch["item_id"].unsqueeze(1)).squeeze(1))
         expected = stock.full_sort_predict(batch).view(len(batch), n_items).float().numpy().copy()
         for row in range(len(batch)):
-            history = batch["item_id_list"][row][: batch["item_length"][row]].numpy()
+            own = users == batch["user_id"][row].item()
+            history = items[own][np.argsort(times[own], kind="stable")][: further - 2]
             for item in history[len(history) - further :]:  # RecBole's knows the training part alone
                 expected[row] += np.asarray(
                     model.similarity[item].todense() if name[0] == "I" else model.similarity[item]
