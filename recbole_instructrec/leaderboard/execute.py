@@ -93,6 +93,29 @@ def execute(run: Run, conditions: Conditions) -> dict[str, Any]:
         return _execute(run, conditions)
 
 
+def progress(folder: Path) -> dict[str, Any] | None:
+    """What is known of a run under way.
+
+    Parameters
+    ----------
+    folder : path
+        Of the run.
+
+    Returns
+    -------
+    dict or None
+        ``of`` (epochs at most), ``seconds`` and ``curve`` (an entry an epoch); None where there is no such file, or
+        none that can be read.
+    """
+    try:
+        told = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        if [epoch["epoch"] for epoch in told["curve"]] != list(range(len(told["curve"]))):
+            return None
+        return {"of": int(told["of"]), "seconds": float(told["seconds"]), "curve": told["curve"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def clear(run: Run, conditions: Conditions) -> None:
     """Remove what was kept to go on with a run: its result is stored."""
     folder = work_folder(conditions.work, run)
@@ -170,12 +193,13 @@ class _Execution:
             leave_out_padding(model)
         trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
         state = Resumable(trainer, train, self.folder)
-        self._begin(state.go_on())
+        self._begin(state)
         self._watch(trainer, state)
         if state.ended:
             trainer.eval_collector.data_collect(train)  # as fit begins
         else:
             trainer.fit(train, valid, verbose=False, show_progress=False)
+            state.keep_end(len(self.curve) - 1)
         best = {name: float(value) for name, value in trainer.best_valid_result.items()}
         measured, targets, seconds = self._measure(trainer, test, taken)
         found = {
@@ -200,13 +224,12 @@ class _Execution:
             raise ValueError("a metric is not a finite number: the training has diverged")
         return found
 
-    def _begin(self, done: int) -> None:
-        """Epochs of an earlier execution, as far as the state goes."""
-        file = self.folder / PROGRESS
-        if done and file.is_file():
-            told = json.loads(file.read_text())
-            self.curve = [epoch for epoch in told["curve"] if epoch["epoch"] < done]
-            self._earlier = told.get("seconds", 0.0)
+    def _begin(self, state: Resumable) -> None:
+        """Go on after the epochs of an earlier execution."""
+        told = progress(self.folder) or {"curve": [], "seconds": 0.0}
+        done = state.go_on(len(told["curve"]))
+        if done:
+            self.curve, self._earlier = told["curve"][:done], told["seconds"]
 
     def _watch(self, trainer: Any, state: Resumable) -> None:
         """Time every epoch, and keep what is needed to go on after it."""
@@ -243,7 +266,10 @@ class _Execution:
     def _write_progress(self, epochs: int) -> None:
         file = self.folder / PROGRESS
         temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps({"of": epochs, "seconds": round(self.seconds, 1), "curve": self.curve}))
+        with open(temporary, "w", encoding="utf-8") as stream:
+            json.dump({"of": epochs, "seconds": round(self.seconds, 1), "curve": self.curve}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(temporary, file)
 
     def _measure(self, trainer: Any, test: Any, taken: Any) -> tuple[dict[str, _Measured], str, float]:

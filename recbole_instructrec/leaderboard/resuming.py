@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ class Resumable:
     ----------
     ended : bool
         Whether an earlier execution has trained to the end: RecBole's ``fit`` would put the last weights in the place
-        of the best ones, or train another epoch. InstructRec's trainer knows that itself.
+        of the best ones, or train another epoch.
     """
 
     def __init__(self, trainer: Any, loader: Any, folder: Path) -> None:
@@ -50,8 +52,13 @@ class Resumable:
         trainer.saved_model_file = str(self._best)
         self.ended = False  # whether training came to its end before; what is left is to measure
 
-    def go_on(self) -> int:
-        """Put the trainer where a stopped run left it.
+    def go_on(self, known: int) -> int:
+        """Put the trainer where a stopped run left it, or at the beginning where what it left cannot be read.
+
+        Parameters
+        ----------
+        known : int
+            Epochs whose seconds and scores are known.
 
         Returns
         -------
@@ -60,10 +67,20 @@ class Resumable:
         """
         if not self._state.is_file():
             return 0
+        try:
+            state = self._read(known)
+        except Exception as error:  # whatever a damaged file may bring about
+            forget(self._state.parent)
+            print(f"The run begins anew: what was kept of it cannot be used ({error}).", file=sys.stderr, flush=True)
+            return 0
+        trainer = self._trainer
         if self._own:
-            self._trainer.config["resume"] = str(self._best)
-            return int(checkpoint.read(self._state)["epoch"]) + 1
-        state, trainer = torch.load(self._state, map_location="cpu", weights_only=True), self._trainer
+            trainer.config["resume"] = str(self._best)
+            trainer.cur_step = state["cur_step"]
+            self.ended = self._comes_to_its_end(state["epoch"])
+            if self.ended:
+                trainer.resume_checkpoint(str(self._best))
+            return int(state["epoch"]) + 1
         trainer.start_epoch = state["epoch"] + 1
         trainer.cur_step, trainer.best_valid_score = state["cur_step"], state["best_valid_score"]
         trainer.best_valid_result = OrderedDict(state["best_valid_result"])
@@ -72,6 +89,28 @@ class Resumable:
         self._set_random(state["random"])
         self.ended = self._comes_to_its_end(state["epoch"])
         return trainer.start_epoch
+
+    def _read(self, known: int) -> dict[str, Any]:
+        """The state, with everything that is read from it."""
+        if not zipfile.is_zipfile(self._best):
+            raise ValueError(f"{self._best.name} is missing or damaged")
+        if self._own:
+            state = checkpoint.read(self._state)
+        else:
+            state = torch.load(self._state, map_location="cpu", weights_only=True)
+            missing = {
+                "cur_step",
+                "best_valid_score",
+                "best_valid_result",
+                "model",
+                "optimizer",
+                "random",
+            } - state.keys()
+            if missing:
+                raise ValueError(f"{self._state.name} has no {', '.join(sorted(missing))}")
+        if state["epoch"] >= known:
+            raise ValueError(f"of {state['epoch'] + 1} epochs the seconds of {known} are known")
+        return state
 
     def _comes_to_its_end(self, epoch: int) -> bool:
         """Whether RecBole's ``fit`` begins no epoch after this one."""
@@ -96,6 +135,11 @@ class Resumable:
             },
             self._state,
         )
+
+    def keep_end(self, epoch: int) -> None:
+        """Keep the state after the last epoch, which InstructRec's trainer removes as training ends."""
+        if self._own:
+            self.keep(epoch)
 
     def _random(self) -> dict[str, Any]:
         name, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from recbole_instructrec.leaderboard.agenda import Agenda
-from recbole_instructrec.leaderboard.execute import PROGRESS, Conditions, Paused, clear, execute
+from recbole_instructrec.leaderboard.execute import Conditions, Paused, clear, execute, progress
 from recbole_instructrec.leaderboard.runs import Run, name_of, work_folder
 from recbole_instructrec.leaderboard.store import DONE, Store, StoreError, Taken, of_runs
 from recbole_instructrec.leaderboard.worker import ENDED, FAILED_RUN, NOT_STORED, PAUSED, TAKEN
@@ -303,10 +303,9 @@ class Scheduler:
         seconds = self.agenda.seconds_left(records, self.jobs) if left else 0.0
         print(f"-- {done} done, {left} left, about {'?' if seconds is None else clock(seconds)} to go", flush=True)
         for run, _, begun in self._under_way.values():
-            file = work_folder(self.conditions.work, run) / PROGRESS
             text = f"   {name_of(run.plain())}: {clock(time.time() - begun)}"
-            if file.is_file():
-                told = json.loads(file.read_text())
+            told = progress(work_folder(self.conditions.work, run))
+            if told and told["curve"]:
                 best = max(epoch["score"] for epoch in told["curve"])
                 text += f", epoch {len(told['curve'])} of at most {told['of']}, best valid {best:.4f}"
             print(text, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from recbole_instructrec.leaderboard.schedule import LocalExecutor, RayExecutor,
 from recbole_instructrec.leaderboard.statistics import Difference
 from recbole_instructrec.leaderboard.store import Store, Taken
 from recbole_instructrec.leaderboard.table import RecordedAgenda, Table
-from recbole_instructrec.leaderboard.verify import compare, verify
+from recbole_instructrec.leaderboard.verify import compare, mistakes, verify
 from tests.leaderboard.test_plan import SMALL_PLAN, write_plan
 from tests.support import SMALL
 
@@ -272,18 +273,47 @@ def test_a_run_that_dies_after_its_last_epoch_has_the_same_figures(
     if stopping_step == 0 and model in neural:
         assert straight["epochs"] < 12, "it is to end early"
 
-    def killed(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("recbole_instructrec.leaderboard.execute._Execution._measure", killed)
+    monkeypatch.setattr("recbole_instructrec.leaderboard.execute._Execution._measure", _killed)
     with pytest.raises(KeyboardInterrupt):
         execute(run, Conditions(tmp_path / "b", str(films)))
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("recbole_instructrec.leaderboard.execute._Execution._write_progress", _killed)  # at no epoch
     resumed = execute(run, Conditions(tmp_path / "b", str(films)))
     for key in ("status", "rows", "ranks", "valid", "epochs"):
         assert resumed[key] == straight[key], key
     assert resumed["seconds"] + 0.1 > resumed["train_seconds"], "earlier executions count, too"
+
+
+@pytest.mark.parametrize("model", ["GRU4Rec", "InstructRec"])
+def test_a_run_begins_anew_where_what_was_kept_is_damaged(
+    tmp_path: Path, films: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: str
+):
+    run = agenda_of(tmp_path, films, {**PLAN, "seeds": [1]}, (model,)).lines[0].trials[0]
+    straight = execute(run, Conditions(tmp_path / "straight", str(films)))
+    monkeypatch.setattr("recbole_instructrec.leaderboard.execute._Execution._measure", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, Conditions(tmp_path / "kept", str(films)))
+    monkeypatch.undo()
+    state = "best.pth.resume" if model == "InstructRec" else "state.pt"
+    for name, content in ((state, b""), (state, None), ("best.pth", b"PK"), ("best.pth", False),
+                          ("progress.json", b""), ("progress.json", b'{"curve": [{}]}'), ("progress.json", False)):  # fmt: skip
+        shutil.rmtree(tmp_path / "work", ignore_errors=True)
+        shutil.copytree(tmp_path / "kept", tmp_path / "work")
+        file = work_folder(tmp_path / "work", run) / name
+        if content is False:
+            file.unlink()
+        else:
+            file.write_bytes(file.read_bytes()[:-100] if content is None else content)
+        found = execute(run, Conditions(tmp_path / "work", str(films)))
+        assert found["status"] == "done", (name, content, found)
+        assert all(found[key] == straight[key] for key in ("rows", "ranks", "valid", "epochs")), (name, content)
+        assert mistakes(found) == []
+        assert "The run begins anew" in capsys.readouterr().err, (name, content)
+
+
+def _killed(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_what_cannot_be_stored_is_not_trained_again(tmp_path: Path, films: Path, capsys: pytest.CaptureFixture[str]):
