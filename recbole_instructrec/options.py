@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +65,10 @@ def listed(value: Any) -> list[str]:
 
 
 def _number(low: float, high: float = float("inf")) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+    def allowed(value: Any) -> bool:
+        return type(value) in (int, float) and math.isfinite(value) and low <= value <= high
+
+    return allowed
 
 
 def _count(low: int) -> Callable[[Any], bool]:

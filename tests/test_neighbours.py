@@ -19,7 +19,7 @@ from recbole_instructrec.live.users import UserState
 from recbole_instructrec.model import neighbours as module
 from recbole_instructrec.model.losses import all_scores
 from recbole_instructrec.model.neighbours import RECENT, ItemNeighbours, Moved, likeness
-from tests.support import build_all, build_data, make_config, write_dataset
+from tests.support import SILENT, build_all, build_data, make_config, small_interactions, write_dataset
 
 N_ITEMS = 40
 
@@ -290,6 +290,44 @@ def test_only_the_training_part_is_counted(films: Path):
         items = history.item[np.asarray(history.user) == user]
         assert set(np.flatnonzero(took[row])) == set(items[:-2].tolist())
     assert took.max() == 1.0 and len(test._dataset) == len(took)
+
+
+def _by_name(
+    tmp_path: Path, interactions: list[tuple[str, str, int]]
+) -> list[tuple[dict[tuple[str, str], float], float]]:
+    """Of both kinds of neighbours what leads from item to item, and the level."""
+    data = write_dataset(tmp_path, "films", interactions=interactions)
+    model, train, _ = build(data, **SILENT, neighbour_text=0.0)
+    names = train._dataset.field2id_token["item_id"]
+    found = []
+    for one in model.neighbours:
+        start, neighbour, value = (one._kept[key].numpy() for key in ("start", "neighbour", "value"))
+        source = np.repeat(np.arange(len(names)), np.diff(start))
+        pairs = zip(names[source], names[neighbour], strict=True)
+        found.append((dict(zip(pairs, value.tolist(), strict=True)), one.level))
+    return found
+
+
+def test_held_out_items_do_not_count(tmp_path: Path):
+    """Exchanging every validation and test target leaves all neighbours as they were."""
+    interactions = sorted(small_interactions(), key=lambda row: (row[0], row[2]))
+    last = {user: place for place, (user, _, _) in enumerate(interactions)}
+    rng = np.random.default_rng(1)
+
+    def exchanged(*back: int) -> list[tuple[str, str, int]]:
+        rows = list(interactions)
+        for end in last.values():
+            for place in (end - one for one in back):
+                rows[place] = (rows[place][0], f"i{rng.integers(25)}", rows[place][2])
+        return rows
+
+    before = _by_name(tmp_path / "before", interactions)
+    assert len(before) == 2 and all(len(pairs) > 50 for pairs, _ in before)
+    after = _by_name(tmp_path / "held out", exchanged(0, 1))
+    for (pairs, level), (pairs_before, level_before) in zip(after, before, strict=True):
+        assert pairs == pytest.approx(pairs_before, rel=1e-6) and level == pytest.approx(level_before)  # ids differ
+    for (pairs, _), (pairs_before, _) in zip(_by_name(tmp_path / "training", exchanged(2)), before, strict=True):
+        assert pairs != pytest.approx(pairs_before, rel=1e-6), "items of the training part do count"
 
 
 def test_settings_from_before_the_way_back_was_an_option_mean_what_they_meant(films: Path):

@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_instructrec.leaderboard.matching import recorded
 from recbole_instructrec.leaderboard.plan import Entry, Plan, PlanError
-from recbole_instructrec.leaderboard.runs import Run, run_of
+from recbole_instructrec.leaderboard.runs import Run, config_of, data_files, run_of
 from recbole_instructrec.leaderboard.store import DONE, FAILED
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -100,6 +100,9 @@ class Agenda:
         if unknown:
             raise PlanError(f"--models: the plan {plan.name} has no line {', '.join(sorted(unknown))}.")
         self.lines, wrong = [], []
+        missing = _missing_data(plan, data_path)
+        if missing:
+            wrong.append(missing)
         for entry in plan.entries:
             if only and entry.name not in only:
                 continue
@@ -107,9 +110,12 @@ class Agenda:
                 runs = [
                     [run_of(plan, entry, options, seed, data_path) for seed in entry.seeds] for options in entry.trials
                 ]
+                if len({trial[0].id for trial in runs}) < len(runs):
+                    raise PlanError("two of its trials are the same run, as their options mean the same.")
                 runs = [_as_recorded(plan, entry, trial, records) for trial in runs]
-            except (PlanError, ValueError, KeyError, TypeError) as error:  # what RecBole's Config says of options
-                wrong.append(f"{entry.name}: {error}")
+            except (PlanError, ValueError, KeyError, TypeError, AttributeError) as error:  # what Config says of options
+                if str(error) != missing:
+                    wrong.append(f"{entry.name}: {error}")
                 continue
             self.lines.append(Line(entry, [trial[0] for trial in runs], [trial[1:] for trial in runs]))
         if wrong:
@@ -143,6 +149,15 @@ class Agenda:
                 return None
             total += left * statistics.median(own) if left else 0.0
         return total / jobs
+
+
+def _missing_data(plan: Plan, data_path: str | None) -> str:
+    """What is to be said where the data set is not there."""
+    try:
+        data_files(config_of("Pop", plan.dataset, {}, 0, data_path))
+    except PlanError as error:
+        return str(error)
+    return ""
 
 
 def _as_recorded(plan: Plan, entry: Entry, trial: list[Run], records: Sequence[Mapping[str, Any]]) -> list[Run]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def add_parser(commands: Any) -> None:
     verify = own.add_parser("verify", help="compute the metrics again from the ranks of the results")
     for part in (run, status):
         part.add_argument("plan", type=Path, help="a YAML file, such as leaderboard/plans/ml-100k.yaml")
-        part.add_argument("--data_path", help="folder of data sets (default: RecBole's own)")
+        part.add_argument("--data_path", help="folder of data sets (default: dataset/; of ml-100k, RecBole's)")
         part.add_argument("--models", default="", help="only these lines of the table, separated by commas")
         part.add_argument("--seeds", type=int, help="only so many seeds of each line")
     for part in (run, status, report, verify):
@@ -98,10 +99,22 @@ def work(args: argparse.Namespace) -> int:
     until = np.inf if args.max_minutes is None else time.time() + 60 * args.max_minutes
     store = Store(args.store.absolute())
     folder = (args.work or folder_of_work(store)).absolute()
+    for name, wanted in (("--store", store.folder), ("--work", folder)):
+        _can_be_written(name, wanted)
     conditions = Conditions(folder, data_path, args.device, args.threads, until)
     executor: Executor
     executor = RayExecutor(store, conditions) if args.executor == "ray" else LocalExecutor(store, conditions)
     return Scheduler(agenda, store, executor, conditions, args.jobs).run(args.retry_failed)
+
+
+def _can_be_written(name: str, folder: Path) -> None:
+    """Refuse a folder before hours are spent on what could not be kept in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{name}: nothing can be written into {folder} ({error}). Give another folder.") from None
 
 
 def _report_damage(store: Any, dataset: str) -> None:

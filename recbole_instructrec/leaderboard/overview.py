@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_instructrec.leaderboard.markdown import markdown, metric_name, number, with_interval, with_sd
+from recbole_instructrec.leaderboard.page import minutes
 from recbole_instructrec.leaderboard.plan import FIRST
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _other(table: Table) -> list[str]:
     if not table.baselines:
         return ["-"] * 4
     best = table.baselines[0]
-    return [best.name, with_sd(best.of(FIRST)), with_sd(best.of(_SECOND)), f"{best.minutes:.1f}"]
+    return [best.name, with_sd(best.of(FIRST)), with_sd(best.of(_SECOND)), minutes(best)]
 
 
 def _own(table: Table, own: Row) -> list[str]:
@@ -86,7 +87,7 @@ def _own(table: Table, own: Row) -> list[str]:
     interval = "-" if gap is None else with_interval(gap[0])
     done, planned = table.others
     of_others = f"{done} of {planned}"
-    return [table.figure(own, FIRST), table.figure(own, _SECOND), f"{own.minutes:.1f}", interval, of_others]
+    return [table.figure(own, FIRST), table.figure(own, _SECOND), minutes(own), interval, of_others]
 
 
 def write_overviews(tables: Sequence[Table], folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ _CITATION = """@software{recbole_instructrec,
   author  = {{recbole-instructrec contributors}},
   year    = {YEAR},
   version = {VERSION},
-  note    = {Table TABLE, results up to DATE, whose SHA-256 begins HASH}
+  note    = {Table TABLE, results up to DATE; SHA-256 of their ranks begins HASH}
 }"""
 
 
@@ -58,7 +59,7 @@ def page(table: Table) -> str:
     if plan.note:
         parts.append(plan.note)
     if not table.rows:
-        return "\n\n".join([*parts, "No run has ended yet.", *_commands(table)]) + "\n"
+        return "\n\n".join([*parts, "No run has ended well yet.", *_commands(table), *_failed(table)]) + "\n"
     counts = table.rows[0].records[0]["counts"]
     parts.append(
         f"{counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions; "
@@ -69,6 +70,8 @@ def page(table: Table) -> str:
     told = ", ".join(f"`{name}` {hash}" for name, hash in files.items())
     parts.append(f"{plan.source} SHA-256 of the files begins: {told}.".strip())
     parts += ["## Calculated", _calculated(table)]
+    if plan.caveat:
+        parts.append(f"† {plan.caveat}")
     state = f"{table.left} runs are still to come." if table.left else "All runs of the plan are done."
     parts.append(
         f"Mean over seeds ± standard deviation. Every searched model gets {plan.n_trials} trials, more where a trial "
@@ -95,13 +98,24 @@ def page(table: Table) -> str:
     parts += ["## Time", f"![accuracy against training time]({plan.name}-time.png)", _time(table)]
     parts.append(
         "Of the first seed. Seconds are of training alone, the processor's, which other work lengthens by up to a "
-        "sixth; accelerators' the clock's. Encoding the texts, once for a data set, and evaluation are not in them."
+        "sixth; accelerators' the clock's. Encoding the texts, once for a data set, and evaluation are not in them. "
+        "Nor is counting what was taken together, which was not measured apart: of what trains nothing (-) and of "
+        "InstructRec's neighbours alike."
     )
     parts += [f"![learning curves]({plan.name}-curves.png)"]
     parts += _trials(table) + _options(table) + _commands(table) + _environment(table)
-    if table.failed:
-        parts += ["## Failed", *[f"- {r['entry']}, seed {r['seed']}: {r['error']}" for r in table.failed]]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts + _failed(table)) + "\n"
+
+
+def _failed(table: Table) -> list[str]:
+    if not table.failed:
+        return []
+    return ["## Failed", "\n".join(f"- {r['entry']}, seed {r['seed']}: {r['error']}" for r in table.failed)]
+
+
+def minutes(row: Row) -> str:
+    """Of training, as tables print them."""
+    return f"{row.minutes:.1f}" if row.trains else "-"
 
 
 def plain(rows: Sequence[Row], table: Table | None = None) -> str:
@@ -110,8 +124,7 @@ def plain(rows: Sequence[Row], table: Table | None = None) -> str:
     lines = []
     for row in rows:
         cells = [with_sd(row.of(metric)) if table is None else table.figure(row, metric) for metric in SHOWN]
-        seeds, minutes = str(len(row.records)), f"{row.minutes:.1f}"
-        lines.append([row.name, row.line.entry.sees, row.history, *cells, seeds, minutes])
+        lines.append([row.name, row.line.entry.sees, row.history, *cells, str(len(row.records)), minutes(row)])
     return markdown(head, lines)
 
 
@@ -209,8 +222,9 @@ def _time(table: Table) -> str:
         best = max(epoch["score"] for epoch in record["curve"])
         theirs = _seconds_until(record, best)
         spent = epoch_seconds(record)
-        cells = [row.name, f"{len(spent)}", f"{sum(spent) / max(1, len(spent)):.1f}"]
-        cells += [number(best), f"{theirs:,.0f}"]
+        cells = [row.name, f"{len(spent)}", f"{sum(spent) / max(1, len(spent)):.1f}", number(best), f"{theirs:,.0f}"]
+        if not row.trains:
+            cells = [row.name, "-", "-", number(best), "-"]
         if own is not None and not row.ours:
             mine = _seconds_until(own.records[0], best)
             same = own.records[0]["processor"] == record["processor"]
@@ -269,10 +283,16 @@ def _options(table: Table) -> list[str]:
 
 def _commands(table: Table) -> list[str]:
     """How to make each line again."""
-    plan = f"leaderboard/plans/{table.plan.name}.yaml"
-    lines = [f"instructrec leaderboard run {plan} --jobs=2        # the whole table"]
-    lines += [f'instructrec leaderboard run {plan} --models="{line.entry.name}"' for line in table.lines]
-    return ["## Commands", "```bash\n" + "\n".join(lines) + "\n```"]
+    run = f"instructrec leaderboard run {shlex.quote(table.plan.path)} --store=again/results"
+    lines = [f"{run} --jobs=2        # the whole table"]
+    lines += [f"{run} --models={shlex.quote(line.entry.name)}" for line in table.lines]
+    lines.append("instructrec leaderboard verify --store=again/results --against=leaderboard/results")
+    return [
+        "## Commands",
+        "A folder of one's own keeps new results apart: what stands among the committed ones is not run again. Where "
+        "the files of the data set are not RecBole's own, `--data_path` says in which folder they are.",
+        "```bash\n" + "\n".join(lines) + "\n```",
+    ]
 
 
 def _environment(table: Table) -> list[str]:
@@ -291,7 +311,8 @@ def _environment(table: Table) -> list[str]:
 
     date = max((str(record["date"]) for record in records), default="")[:10]
     digest = hash_of({id: record["ranks"] for id, record in by_id.items()})
-    told = {"VERSION": __version__, "TABLE": table.plan.name, "YEAR": date[:4], "DATE": date, "HASH": digest}
+    name = table.plan.name.replace("_", r"\_")
+    told = {"VERSION": __version__, "TABLE": name, "YEAR": date[:4], "DATE": date, "HASH": digest}
     citation = _CITATION
     for name, value in told.items():
         citation = citation.replace(name, value)

@@ -51,7 +51,7 @@ def draw(table: Any, folder: Path) -> list[Path]:
     figure, axes = pyplot.subplots(figsize=(7, 4.2), constrained_layout=True)
     drawn = set()
     for row in table.rows:
-        if row.line.entry.name in drawn:
+        if row.line.entry.name in drawn or not row.trains:
             continue
         drawn.add(row.line.entry.name)
         total, x, y = 0.0, [], []
@@ -119,7 +119,8 @@ def _pyplot() -> Any:
 
 
 def _accuracy_and_time(axes: Any, table: Any) -> None:
-    axes.set(xscale="log", xlabel="minutes of training (log)", ylabel="test NDCG@10", title=table.plan.title)
+    time = "minutes of training (log; .01: nothing is trained)"
+    axes.set(xscale="log", xlabel=time, ylabel="test NDCG@10", title=table.plan.title)
     axes.grid(alpha=0.3)
     for row in table.rows:
         found, spent = row.of(FIRST), max(0.01, row.minutes)

@@ -40,7 +40,7 @@ PROTOCOL = {
 #: The metric that lines are ordered and compared by.
 FIRST = "ndcg@10"
 
-_PLAN_KEYS = {"title", "dataset", "source", "options", "trials", "seeds", "models", "reported", "note"}
+_PLAN_KEYS = {"title", "dataset", "source", "options", "trials", "seeds", "models", "reported", "note", "caveat"}
 _MODEL_KEYS = {"model", "options", "search", "trials", "untuned", "seeds", "rows", "sees"}
 _REPORTED_KEYS = {"model", "metrics", "source", "note"}
 _SEES = "items"
@@ -103,6 +103,10 @@ class Plan:
         Printed under the table.
     source : str
         Where the data set comes from.
+    caveat : str
+        What keeps a win of this table from being one without more words; marks it wherever it is shown.
+    path : str
+        Of the file, as commands give it.
     """
 
     name: str
@@ -113,6 +117,8 @@ class Plan:
     reported: tuple[dict[str, Any], ...] = ()
     note: str = ""
     source: str = ""
+    caveat: str = ""
+    path: str = ""
 
     @staticmethod
     def read(file: Path) -> Plan:
@@ -136,7 +142,7 @@ class Plan:
             raise PlanError(f"there is no plan {file}. Plans are YAML files, such as leaderboard/plans/ml-100k.yaml.")
         try:
             content = yaml.load(file.read_text(encoding="utf-8"), _NoRepeatedKeys)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that there is not
             raise PlanError(f"{file} is not YAML: {error}") from None
         if not isinstance(content, dict):
             raise PlanError(f"{file} holds no settings; it needs the keys {', '.join(sorted(_PLAN_KEYS))}.")
@@ -154,7 +160,9 @@ class _NoRepeatedKeys(yaml.SafeLoader):
         own = [pair for pair in node.value if pair[0].tag != "tag:yaml.org,2002:merge"]
         seen: set[str] = set()
         for key, _ in own:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key that is no name", key.start_mark)
+            if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands twice", key.start_mark
                 )
@@ -175,8 +183,9 @@ class _Reader:
         dataset, n_trials = content.get("dataset"), content.get("trials", 1)
         if not isinstance(dataset, str):
             self.wrong.append("dataset must be the name of a data set, such as ml-100k")
-        if not isinstance(n_trials, int) or n_trials < 1:
+        if type(n_trials) is not int or n_trials < 1:
             self.wrong.append(f"trials must be a number of at least 1, not {n_trials!r}")
+            n_trials = 1
         seeds = self._seeds(content.get("seeds"), "the plan")
         shared = {**MEASURED, **self._options(content.get("options"), "the plan")}
         self._measured(shared)
@@ -193,17 +202,21 @@ class _Reader:
         self.wrong += unknown_names(entries) + _equal_lines(entries)
         if self.wrong:
             raise PlanError(f"{file} cannot be run:\n" + "\n".join(f"  - {mistake}" for mistake in self.wrong))
-        title, note = content.get("title") or dataset, content.get("note") or ""
         return Plan(
             file.stem,
-            str(title),
+            str(content.get("title") or dataset),
             str(dataset),
             n_trials,
             tuple(entries),
             tuple(reported),
-            " ".join(str(note).split()),
-            " ".join(str(content.get("source") or "").split()),
+            note=self._text("note"),
+            source=self._text("source"),
+            caveat=self._text("caveat"),
+            path="/".join(file.parts[-3:]) if file.parts[-3:-1] == ("leaderboard", "plans") else file.as_posix(),
         )
+
+    def _text(self, key: str) -> str:
+        return " ".join(str(self.content.get(key) or "").split())
 
     def _measured(self, options: Mapping[str, Any]) -> None:
         name, _, k = FIRST.partition("@")
@@ -211,21 +224,33 @@ class _Reader:
         names = [str(one).lower() for one in (metrics if isinstance(metrics, list) else [metrics])]
         if name not in names or int(k) not in (topk if isinstance(topk, list) else [topk]):
             self.wrong.append(f"the plan: lines are ordered by {FIRST.upper()}, so metrics and topk must hold it")
+        if options.get("eval_step", 1) != 1:
+            self.wrong.append("the plan: eval_step must be 1, as every epoch's seconds and score are kept")
         for unknown in sorted(set(names) - KNOWN):
             known = ", ".join(sorted(KNOWN))
             self.wrong.append(f"the plan: {unknown} does not follow from the rank of one target, as {known} do")
 
     def _keys(self, told: Mapping[str, Any], known: set[str], where: str) -> None:
-        for key in told.keys() - known:
+        for key in sorted(told.keys() - known, key=str):
             self.wrong.append(f"{where}: unknown key {key!r}{did_you_mean(str(key), known)}")
 
     def _options(self, told: Any, where: str) -> dict[str, Any]:
         if told is not None and not isinstance(told, dict):
             self.wrong.append(f"{where}: options must be a dict of RecBole's options, not {told!r}")
             return {}
-        if told and "seed" in told:
+        names = self._names(told or {}, where)
+        if "seed" in names:
             self.wrong.append(f"{where}: seeds are a list of their own, seeds: [...], no option seed")
-        return told or {}
+        if "save_topk" in names:
+            self.wrong.append(f"{where}: save_topk is of a single run, and these would write over each other")
+        return {name: value for name, value in (told or {}).items() if name in names}
+
+    def _names(self, told: Mapping[Any, Any], where: str) -> list[str]:
+        """The names of options; what is none, such as a number, is a mistake."""
+        for key in told:
+            if not isinstance(key, str):
+                self.wrong.append(f"{where}: {key!r} is no name of an option")
+        return [key for key in told if isinstance(key, str)]
 
     def _seeds(self, told: Any, where: str) -> tuple[int, ...]:
         if isinstance(told, list) and told and all(type(seed) is int for seed in told) and len(set(told)) == len(told):
@@ -286,10 +311,14 @@ class _Reader:
         if not isinstance(told, dict) or not all(isinstance(values, list) and values for values in told.values()):
             self.wrong.append(f"{name}: search must give a list of values for each option, not {told!r}")
             return []
-        names = [[part.strip() for part in key.split(",")] for key in told]
+        keys = self._names(told, name)
+        names = [[part.strip() for part in key.split(",")] for key in keys]
+        for option, times in Counter(itertools.chain(*names)).items():
+            if times > 1:
+                self.wrong.append(f"{name}: the search gives {option} more than once")
         return [
             {option: value for options, value in zip(names, values, strict=True) for option in options}
-            for values in itertools.product(*told.values())
+            for values in itertools.product(*(told[key] for key in keys))
         ]
 
     def _reported(self, told: Any) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def write(plans: Sequence[Path], store: Store, output: Path, front: bool = True)
         for message in aside:
             print(f"left aside: {message}")
         tables.append(Table(plan, RecordedAgenda(plan, records), records))
+        if tables[-1].outdated:
+            print(f"{plan.name}: {tables[-1].outdated} results of other files than the newest run read are not shown.")
     folder = output / "leaderboard"
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -83,9 +85,11 @@ def front_page(tables: Sequence[Table]) -> str:
     for table in tables:
         parts.append(f"## [{table.plan.title}](leaderboard/{table.plan.name}.md)")
         if not table.rows:
-            parts.append("No run has ended yet.")
+            parts.append("No run has ended well yet.")
             continue
         parts.append(plain(table.rows, table))
+        if table.plan.caveat:
+            parts.append(f"† {table.plan.caveat}")
         best = table.best_reported
         if best is not None:
             parts.append(

@@ -117,6 +117,13 @@ class RayExecutor:
             ray.init(log_to_driver=False, include_dashboard=False, ignore_reinit_error=True)
         self._ray, self._store, self._conditions = ray, store, conditions
         gpus = 0 if conditions.device == "cpu" else 1
+        most = {kind: max((node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]), default=0)
+                for kind in ("CPU", "GPU")}  # fmt: skip
+        if most["CPU"] < conditions.threads or most["GPU"] < gpus:
+            raise ValueError(
+                f"a run needs {conditions.threads} CPUs (--threads) and {gpus} GPUs (--device); no machine of the Ray "
+                f"cluster has more than {most['CPU']:.0f} and {most['GPU']:.0f}: nothing would ever begin."
+            )
         self._execute = ray.remote(num_cpus=conditions.threads, num_gpus=gpus, max_retries=0)(_execute_in_ray)
 
     def start(self, run: Run) -> _Task:
@@ -162,7 +169,8 @@ class _Task:
             if isinstance(record, str):
                 return record
             self.store.append(record)
-        except self.ray.exceptions.RayError:
+        except self.ray.exceptions.RayError as error:
+            print(f"Ray: {str(error).strip().splitlines()[-1]}", file=sys.stderr, flush=True)
             return "lost"
         except StoreError as error:
             print(error, file=sys.stderr)
@@ -280,7 +288,7 @@ class Scheduler:
             }.get(outcome, "lost   ")  # fmt: skip
             log = work_folder(self.conditions.work, run) / "log.txt"
             more = {
-                "lost": f"; the end of {log} may say why",
+                "lost": f"; the end of {log} may say why" if log.is_file() else "",
                 "not stored": f"; the end of {log} says why; the same command stores it without training again",
             }.get(outcome, "")
             print(f"{said} {name_of(run.plain())} after {clock(seconds)}{more}", flush=True)

@@ -20,9 +20,10 @@ _NEEDED: dict[str, type | tuple[type, ...]] = {
 _NEEDED_DONE: dict[str, type | tuple[type, ...]] = {
     "options": dict, "config": dict, "config_hash": str, "data": dict, "valid": dict, "valid_score": (int, float),
     "rows": dict, "ranks": dict, "asked": str, "counts": dict, "curve": list, "epochs": int, "parameters": int,
-    "seconds": (int, float), "versions": dict, "processor": object, "accelerator": object, "threads": object,
-    "python": object, "commit": object, "dirty": object, "date": object,
+    "seconds": (int, float), "versions": dict, "processor": str, "accelerator": (str, type(None)), "threads": int,
+    "python": str, "commit": (str, type(None)), "dirty": (bool, type(None)), "date": str,
 }  # fmt: skip
+_NEEDED_FAILED: dict[str, type | tuple[type, ...]] = {"options": dict, "data": dict, "rows": list, "error": str}
 
 
 #: What parts of a run that has ended well must hold.
@@ -207,7 +208,7 @@ def _checked(record: Any) -> dict[str, Any]:
     """
     if not isinstance(record, dict):
         raise ValueError("no JSON object")
-    needed = {**_NEEDED, **(_NEEDED_DONE if record.get("status") == DONE else {})}
+    needed = {**_NEEDED, **{DONE: _NEEDED_DONE, FAILED: _NEEDED_FAILED}.get(str(record.get("status")), {})}
     missing = [key for key in needed if key not in record]
     if missing:
         raise ValueError(f"{', '.join(missing)} missing")
@@ -223,7 +224,7 @@ def _checked(record: Any) -> dict[str, Any]:
 
 def _check_figures(record: Mapping[str, Any]) -> None:
     """Refuse a run that has ended well, but without figures that are read from it."""
-    if not record["rows"] or not all(map(_has_figures, record["rows"].values())):
+    if not record["rows"] or not all(map(_has_figures, [record["valid"], *record["rows"].values()])):
         raise ValueError("rows without figures")
     if len({frozenset(metrics) for metrics in record["rows"].values()}) > 1:
         raise ValueError("rows with different metrics")

@@ -86,8 +86,16 @@ class Row:
         return str(self.records[0]["config"]["MAX_ITEM_LIST_LENGTH"])
 
     @property
+    def trains(self) -> bool:
+        """Whether anything is learned, and not counted alone: RecBole gives models that only count one parameter."""
+        record = self.records[0]
+        return bool(record["parameters"] > 1 and record["config"].get("network_weight") != 0)
+
+    @property
     def minutes(self) -> float:
-        """Of training, the mean over seeds."""
+        """Of training, the mean over seeds; 0 where nothing is trained."""
+        if not self.trains:
+            return 0.0
         return sum(sum(epoch_seconds(record)) for record in self.records) / len(self.records) / 60
 
     def of(self, metric: str) -> Summary:
@@ -174,9 +182,11 @@ class Table:
         )
 
     def figure(self, row: Row, metric: str) -> str:
-        """A metric of a row; the first one of a row that wins is bold."""
+        """A metric of a row; the first one of a row that wins is bold, and marked where there is a caveat."""
         text = with_sd(row.of(metric))
-        return f"**{text}**" if metric == FIRST and row.ours and self.wins(row) else text
+        if metric != FIRST or not row.ours or not self.wins(row):
+            return text
+        return f"**{text}**" + (" †" if self.plan.caveat else "")
 
 
 class RecordedAgenda(Agenda):

@@ -61,6 +61,14 @@ def mistakes(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _mistakes_of(record: Mapping[str, Any]) -> list[str]:
+    """The same, of a record whose parts may be of any kind."""
+    try:
+        return mistakes(record)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        return [f"it cannot be examined ({type(error).__name__}: {error})"]
+
+
 def sound(store: Store, dataset: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Results that can be reported.
 
@@ -84,7 +92,7 @@ def sound(store: Store, dataset: str) -> tuple[list[dict[str, Any]], list[str]]:
 def _examine(store: Store, dataset: str) -> tuple[list[tuple[dict[str, Any], list[str]]], list[str]]:
     """All records with their mistakes, and a message for each damaged line and each mistake."""
     records, damaged = store.read(dataset)
-    examined = [(record, mistakes(record) if record["status"] == DONE else []) for record in records]
+    examined = [(record, _mistakes_of(record) if record["status"] == DONE else []) for record in records]
     file = store.file(dataset)
     told = [f"{file}: {name_of(record)}: {mistake}" for record, wrong in examined for mistake in wrong]
     return examined, [*map(str, damaged), *told]

@@ -210,7 +210,8 @@ class ItemNeighbours(nn.Module):
             ``[n, n_items]``, or as many columns as ``items``.
         """
         places, n = self._places(items), self._at_a_time
-        parts = [(history[at : at + n], moved and moved.part(slice(at, at + n))) for at in range(0, len(history), n)]
+        begins = range(0, max(1, len(history)), n)
+        parts = [(history[at : at + n], moved and moved.part(slice(at, at + n))) for at in begins]
         sums = torch.cat([self._sums(*self._counted(*part), places) for part in parts])
         return self._score(_without(sums, history, places))
 

@@ -107,6 +107,11 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path):
         ({"GRU4Rec": {"trials": 1, "search": {"dropout_prob": [0.1]}}}, "trials may be more than the 2 of the others"),
         ({"InstructRec": {"untuned": "x", "rows": ["nonsense"]}}, "rows must be different ones of file, history"),
         ({"InstructRec": {"untuned": "x", "rows": ["none", "none"]}}, "rows must be different ones of file, history"),
+        ({"GRU4Rec": {"search": {"dropout_prob": [0.1, 0.2], "a, dropout_prob": [1]}}}, "gives dropout_prob more than"),
+        ({"GRU4Rec": {"search": {1: [0.1, 0.2]}}}, "GRU4Rec: 1 is no name of an option"),
+        ({"Pop": {"untuned": "x", "options": {2: 3}}}, "Pop: 2 is no name of an option"),
+        ({"Pop": {"untuned": "x", "options": {"save_topk": "a"}}}, "Pop: save_topk is of a single run"),
+        ({"Pop": {"untuned": "x", "trials": "many"}}, "Pop: trials may be more than the 2 of the others, not 'many'"),
         ({"Pop, again": {"model": "Pop", "untuned": "x"}}, "a name with a comma cannot be given to --models"),
     ],
 )
@@ -122,6 +127,9 @@ def test_what_models_are_refused_for(tmp_path: Path, models: dict, said: str):
         ({"options": {"topk": [5]}}, "lines are ordered by NDCG@10, so metrics and topk must hold it"),
         ({"options": {"metrics": ["Recall"]}}, "lines are ordered by NDCG@10"),
         ({"options": {"seed": 3}}, "the plan: seeds are a list of their own"),
+        ({"options": {"eval_step": 2}}, "the plan: eval_step must be 1"),
+        ({"trials": None}, "trials must be a number of at least 1, not None"),
+        ({"trials": "two"}, "trials must be a number of at least 1, not 'two'"),
         ({"reported": 3}, "reported must be a list of figures"),
         ({"reported": [{"model": "X", "metrics": {"ndcg@10": "high"}, "source": "s"}]}, "metrics must be numbers"),
     ],
@@ -155,6 +163,10 @@ def test_files_that_are_no_plans(tmp_path: Path):
         Plan.read(tmp_path / "latin.yaml")
     with pytest.raises(PlanError, match="is not YAML"):
         Plan.read(tmp_path / "broken.yaml")
+    for content in ("title: 2024-13-01\n", "title: {? [a] : b}\n"):
+        (tmp_path / "odd.yaml").write_text(content)
+        with pytest.raises(PlanError, match="is not YAML"):
+            Plan.read(tmp_path / "odd.yaml")
 
 
 def test_options_that_recbole_refuses_are_named_with_their_line(films: Path, tmp_path: Path):
@@ -166,9 +178,20 @@ def test_options_that_recbole_refuses_are_named_with_their_line(films: Path, tmp
 
 
 def test_unknown_data_set_is_refused_before_anything_runs(films: Path, tmp_path: Path):
-    plan = Plan.read(write_plan(tmp_path, changed(dataset="flims")))
-    with pytest.raises((PlanError, ValueError), match="flims"):
+    models = {**SMALL_PLAN["models"], "SASRec": {"untuned": "a test"}}
+    plan = Plan.read(write_plan(tmp_path, changed(dataset="flims", models=models)))
+    with pytest.raises(PlanError) as error:
         Agenda(plan, str(films))
+    said = str(error.value)
+    assert said.count("flims.inter") == 1, "once, not for every line"
+    assert "SASRec: train_neg_sample_args" in said, "beside what else is wrong"
+
+
+def test_trials_that_mean_the_same_are_no_two(films: Path, tmp_path: Path):
+    search = {"learning_rate": [0.001, "1e-3"]}
+    models = {"GRU4Rec": {**SMALL_PLAN["models"]["GRU4Rec"], "search": search}}
+    with pytest.raises(PlanError, match="GRU4Rec: two of its trials are the same run"):
+        Agenda(Plan.read(write_plan(tmp_path, changed(models=models))), str(films))
 
 
 def test_a_run_is_what_its_configuration_and_data_are(films: Path, tmp_path: Path):

@@ -296,8 +296,9 @@ def test_a_run_begins_anew_where_what_was_kept_is_damaged(
         execute(run, Conditions(tmp_path / "kept", str(films)))
     monkeypatch.undo()
     state = "best.pth.resume" if model == "InstructRec" else "state.pt"
-    for name, content in ((state, b""), (state, None), ("best.pth", b"PK"), ("best.pth", False),
-                          ("progress.json", b""), ("progress.json", b'{"curve": [{}]}'), ("progress.json", False)):  # fmt: skip
+    damages: list[tuple[str, Any]] = [(state, b""), (state, None), ("best.pth", b"PK"), ("best.pth", False)]
+    damages += [("progress.json", content) for content in (b"", b'{"curve": [{}]}', False)]
+    for name, content in damages:
         shutil.rmtree(tmp_path / "work", ignore_errors=True)
         shutil.copytree(tmp_path / "kept", tmp_path / "work")
         file = work_folder(tmp_path / "work", run) / name

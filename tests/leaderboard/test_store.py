@@ -16,7 +16,8 @@ from recbole_instructrec.leaderboard.store import Store, StoreError
 from recbole_instructrec.leaderboard.verify import verify
 
 ENDED: dict = {
-    "options": {}, "config": {}, "config_hash": "", "data": {}, "valid": {}, "valid_score": 0.1, "asked": "",
+    "options": {}, "config": {}, "config_hash": "", "data": {}, "asked": "",
+    "valid": {"ndcg@10": 0.1}, "valid_score": 0.1,
     "rows": {"none": {"ndcg@10": 0.1}}, "ranks": {"none": ""}, "epochs": 1, "parameters": 1,
     "counts": {"users": 1, "items": 1, "interactions": 3, "tests": 1},
     "curve": [{"epoch": 0, "score": 0.1, "train_seconds": 1.0, "train_cpu_seconds": 1.0}], "seconds": 1.0,
@@ -28,7 +29,8 @@ ENDED: dict = {
 
 def record(id: str, status: str = "done", **more) -> dict:
     known = {"id": id, "entry": "Pop", "model": "Pop", "dataset": "films", "seed": 1, "status": status}
-    return {**known, **(ENDED if status == "done" else {}), **more}
+    failed = {"options": {}, "data": {}, "rows": ["none"], "error": "why"}
+    return {**known, **(ENDED if status == "done" else failed), **more}
 
 
 def _append_many(folder: Path, name: str) -> None:
@@ -77,6 +79,10 @@ def test_damaged_lines_are_named_and_the_rest_counts(tmp_path: Path):
             {**record("b"), "rows": {"none": {"ndcg@10": 0.1}, "history": {"mrr@10": 0.1}}},
             "rows with different metrics",
         ),
+        ({**record("b"), "valid": {"ndcg@10": "x"}}, "rows without figures"),
+        ({**record("b"), "processor": []}, "processor of another kind"),
+        ({**record("b", "failed"), "data": 5}, "data of another kind"),
+        ({key: value for key, value in record("b", "failed").items() if key != "error"}, "error missing"),
         ({**record("b"), "id": ["b"]}, "id of another kind"),
         ({**record("b"), "valid_score": None}, "valid_score of another kind"),
         (record("b", "perhaps"), "status 'perhaps' is neither done nor failed"),
