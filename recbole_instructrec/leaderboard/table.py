@@ -206,7 +206,7 @@ class RecordedAgenda(Agenda):
         for record in records:
             if record["status"] == DONE:  # one that failed may have failed for its files
                 files.update(_of_all_lines(record))
-        current = [r for r in records if all(files.get(name) == hash for name, hash in _of_all_lines(r).items())]
+        current = [r for r in records if all(files.get(name, hash) == hash for name, hash in _of_all_lines(r).items())]
         self.lines, self.outdated = [], len(records) - len(current)
         for entry in plan.entries:
             runs = []
