@@ -39,7 +39,9 @@ def check_file(file: str | os.PathLike[str]) -> Path:
         try:
             import pyarrow  # noqa: F401
         except ImportError:
-            raise ExportError(f"{path}: Parquet needs a library: pip install pyarrow; or write .tsv.") from None
+            raise ExportError(
+                f"{path}: Parquet needs a library: pip install -c constraints.txt -e '.[parquet]'; or write .tsv."
+            ) from None
     return path
 
 

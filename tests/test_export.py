@@ -81,6 +81,19 @@ def test_from_the_command_line(films: Path, tmp_path: Path, monkeypatch: pytest.
     assert "must end in" in capsys.readouterr().err
 
 
+def test_parquet_holds_what_tsv_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("pyarrow")
+    lists = pd.DataFrame({"user_id": ["01", "ü"], "rank": [1, 2], "item_id": ["a", "07"], "score": [0.25, -1.5]})
+    for name in ("lists.parquet", "lists.tsv"):
+        save_lists(lists, check_file(tmp_path / name))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "lists.parquet"), lists)
+    read = pd.read_csv(tmp_path / "lists.tsv", sep="\t", dtype={"user_id": str, "item_id": str})
+    pd.testing.assert_frame_equal(read, lists)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ExportError, match=r"\[parquet\]"):
+        check_file(tmp_path / "lists.parquet")
+
+
 def test_lists_that_cannot_be_written(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="could not be written"):
