@@ -200,6 +200,7 @@ def test_texts_alone_and_nothing_at_all():
     cosine[4] = -np.inf
     assert int(scores.argmax()) == int(cosine.argmax()) + 1 and scores[5] == 0.0
     assert not plain(nothing).of_histories(torch.tensor([[5]])).any()
+    assert plain(nothing).of_histories(torch.zeros(0, 3, dtype=torch.long)).shape == (0, N_ITEMS)
     alike = likeness(text, np.arange(N_ITEMS) > 0)
     assert alike[5, 5] == 0.0 and alike.max() <= 1.0 and alike.nnz == (N_ITEMS - 1) * (N_ITEMS - 2)
 
@@ -213,6 +214,7 @@ def test_texts_alone_and_nothing_at_all():
         {"neighbour_decay": 2},
         {"neighbour_back": -1},
         {"network_weight": "much"},
+        {"network_weight": float("inf")},
     ],
 )
 def test_options_out_of_range(films: Path, wrong: dict[str, Any]):
