@@ -53,9 +53,10 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["test"])
     root = logging.getLogger()
-    handlers, level, disabled = root.handlers[:], root.level, logging.root.manager.disable
+    handlers, level = root.handlers[:], root.level
+    logging.disable(logging.NOTSET)  # a fixture of a whole file may have run before
     yield
-    logging.disable(disabled)
+    logging.disable(logging.NOTSET)
     for handler in root.handlers[:]:
         if handler not in handlers:
             root.removeHandler(handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -53,7 +54,8 @@ def records(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> list[dict[s
     """Results of the plan, as a store gives them."""
     data = str(write_dataset(tmp_path_factory.mktemp("data"), "films"))
     conditions = Conditions(tmp_path_factory.mktemp("work"), data)
-    found = [execute(line.trials[0], conditions) for line in Agenda(plan, data).lines]
+    with contextlib.chdir(tmp_path_factory.mktemp("here")):
+        found = [execute(line.trials[0], conditions) for line in Agenda(plan, data).lines]
     assert [record["status"] for record in found] == ["done"] * 3, found
     return json.loads(json.dumps(found))
 
