@@ -220,10 +220,10 @@ def _time(table: Table) -> str:
     for row in table.rows:
         record = row.records[0]
         best = max(epoch["score"] for epoch in record["curve"])
-        theirs = _seconds_until(record, best)
-        spent = epoch_seconds(record)
-        cells = [row.name, f"{len(spent)}", f"{sum(spent) / max(1, len(spent)):.1f}", number(best), f"{theirs:,.0f}"]
-        if not row.trains:
+        if row.trains:
+            theirs, spent = _seconds_until(record, best), epoch_seconds(record)
+            cells = [row.name, f"{len(spent)}", f"{sum(spent) / len(spent):.1f}", number(best), f"{theirs:,.0f}"]
+        else:
             cells = [row.name, "-", "-", number(best), "-"]
         if own is not None and not row.ours:
             mine = _seconds_until(own.records[0], best)

@@ -238,19 +238,17 @@ class _Reader:
         if told is not None and not isinstance(told, dict):
             self.wrong.append(f"{where}: options must be a dict of RecBole's options, not {told!r}")
             return {}
-        names = self._names(told or {}, where)
-        if "seed" in names:
+        named = self._named(told or {}, where)
+        if "seed" in named:
             self.wrong.append(f"{where}: seeds are a list of their own, seeds: [...], no option seed")
-        if "save_topk" in names:
+        if "save_topk" in named:
             self.wrong.append(f"{where}: save_topk is of a single run, and these would write over each other")
-        return {name: value for name, value in (told or {}).items() if name in names}
+        return named
 
-    def _names(self, told: Mapping[Any, Any], where: str) -> list[str]:
-        """The names of options; what is none, such as a number, is a mistake."""
-        for key in told:
-            if not isinstance(key, str):
-                self.wrong.append(f"{where}: {key!r} is no name of an option")
-        return [key for key in told if isinstance(key, str)]
+    def _named(self, told: Mapping[Any, Any], where: str) -> dict[str, Any]:
+        """What has the name of an option; another key, such as a number, is a mistake."""
+        self.wrong += [f"{where}: {key!r} is no name of an option" for key in told if not isinstance(key, str)]
+        return {key: value for key, value in told.items() if isinstance(key, str)}
 
     def _seeds(self, told: Any, where: str) -> tuple[int, ...]:
         if isinstance(told, list) and told and all(type(seed) is int for seed in told) and len(set(told)) == len(told):
@@ -311,14 +309,14 @@ class _Reader:
         if not isinstance(told, dict) or not all(isinstance(values, list) and values for values in told.values()):
             self.wrong.append(f"{name}: search must give a list of values for each option, not {told!r}")
             return []
-        keys = self._names(told, name)
-        names = [[part.strip() for part in key.split(",")] for key in keys]
+        named = self._named(told, name)
+        names = [[part.strip() for part in key.split(",")] for key in named]
         for option, times in Counter(itertools.chain(*names)).items():
             if times > 1:
                 self.wrong.append(f"{name}: the search gives {option} more than once")
         return [
             {option: value for options, value in zip(names, values, strict=True) for option in options}
-            for values in itertools.product(*(told[key] for key in keys))
+            for values in itertools.product(*named.values())
         ]
 
     def _reported(self, told: Any) -> dict[str, Any]:
