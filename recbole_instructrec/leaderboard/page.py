@@ -69,9 +69,7 @@ def page(table: Table) -> str:
     files = {name: hash for row in table.rows for record in row.records for name, hash in record["data"].items()}
     told = ", ".join(f"`{name}` {hash}" for name, hash in files.items())
     parts.append(f"{plan.source} SHA-256 of the files begins: {told}.".strip())
-    parts += ["## Calculated", _calculated(table)]
-    if plan.caveat:
-        parts.append(f"† {plan.caveat}")
+    parts += ["## Calculated", _calculated(table), *table.caveat]
     state = f"{table.left} runs are still to come." if table.left else "All runs of the plan are done."
     parts.append(
         f"Mean over seeds ± standard deviation. Every searched model gets {plan.n_trials} trials, more where a trial "

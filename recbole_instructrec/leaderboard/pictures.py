@@ -120,7 +120,8 @@ def _pyplot() -> Any:
 
 def _accuracy_and_time(axes: Any, table: Any) -> None:
     time = "minutes of training (log; .01: nothing is trained)"
-    axes.set(xscale="log", xlabel=time, ylabel="test NDCG@10", title=table.plan.title)
+    axes.set(xscale="log", xlabel=time, ylabel="test NDCG@10")
+    axes.set_title(table.plan.title, loc="left")
     axes.grid(alpha=0.3)
     for row in table.rows:
         found, spent = row.of(FIRST), max(0.01, row.minutes)
@@ -131,18 +132,9 @@ def _accuracy_and_time(axes: Any, table: Any) -> None:
         axes.text(spent, found.mean, label, fontsize=8)
     told = table.best_reported
     if told is not None:
-        value = told["metrics"][FIRST]
-        axes.axhline(value, color="grey", linestyle="--", linewidth=1, gid=_REPORTED)
-        axes.annotate(
-            f"best reported: {told['model']}",
-            (0.5, value),
-            xycoords=axes.get_yaxis_transform(),
-            xytext=(0, 3),
-            textcoords="offset points",
-            horizontalalignment="center",
-            color="grey",
-            fontsize=8,
-        )
+        axes.axhline(told["metrics"][FIRST], color="grey", linestyle="--", linewidth=1, gid=_REPORTED)
+        # Above the picture: in it, names would come to lie on these words.
+        axes.set_title(f"dashed: best reported, {told['model']}", loc="right", color="grey", fontsize=8)
     axes.margins(x=0.15, y=0.15)
 
 
@@ -154,15 +146,12 @@ def _place_names(figure: Any) -> None:
     for axes in figure.axes:
         names = [text for text in axes.texts if text.get_transform() == axes.transData]
         if names:
-            line = [text for text in axes.texts if text not in names]
             points, (left, right) = [text.get_position() for text in names], axes.get_xlim()
             for one in axes.lines:
                 if one.get_gid() == _REPORTED:  # as the many points that it passes
                     points += [(x, one.get_ydata()[0]) for x in np.geomspace(left, right, _DOTS)]
             x, y = zip(*points, strict=True)
-            adjust_text(
-                names, x, y, ax=axes, objects=line or None, iter_lim=1000, expand=(1.15, 1.4), arrowprops=_THREAD
-            )
+            adjust_text(names, x, y, ax=axes, iter_lim=1000, expand=(1.15, 1.4), arrowprops=_THREAD)
 
 
 def _save(figure: Any, file: Path) -> Path:

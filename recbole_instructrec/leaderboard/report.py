@@ -87,9 +87,7 @@ def front_page(tables: Sequence[Table]) -> str:
         if not table.rows:
             parts.append("No run has ended well yet.")
             continue
-        parts.append(plain(table.rows, table))
-        if table.plan.caveat:
-            parts.append(f"† {table.plan.caveat}")
+        parts += [plain(table.rows, table), *table.caveat]
         best = table.best_reported
         if best is not None:
             parts.append(

@@ -188,6 +188,12 @@ class Table:
             return text
         return f"**{text}**" + (" †" if self.plan.caveat else "")
 
+    @property
+    def caveat(self) -> list[str]:
+        """What the mark beside a bold figure stands for, as a paragraph; none where no figure has it."""
+        marked = self.plan.caveat and any(row.ours and self.wins(row) for row in self.rows)
+        return [f"† {self.plan.caveat}"] if marked else []
+
 
 class RecordedAgenda(Agenda):
     """The agenda of a plan as the results tell it: for a report no data set has to be at hand.
