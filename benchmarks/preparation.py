@@ -1,6 +1,6 @@
 """Processor seconds until the first epoch begins, which the minutes of the leaderboard do not hold.
 
-Reading the data set and making the model: InstructRec's item neighbours and texts, the similarities of item-based models.
+Reading the data set and making the model: InstructRec's item neighbours and texts, similarities of item-based models.
 Texts are encoded once and kept; ``--texts=0`` leaves out the line with an empty cache, minutes on a large catalogue.
 
     python -m benchmarks.preparation --dataset=ml-100k
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from benchmarks.common import PLANS, record, start, table

@@ -96,9 +96,9 @@ def page(table: Table) -> str:
     parts += ["## Time", f"![accuracy against training time]({plan.name}-time.png)", _time(table)]
     parts.append(
         "Of the first seed. Seconds are of training alone, the processor's, which other work lengthens by up to a "
-        "sixth; accelerators' the clock's. Encoding the texts, once for a data set, and evaluation are not in them. "
-        "Nor is counting what was taken together, which was not measured apart: of what trains nothing (-) and of "
-        "InstructRec's neighbours alike."
+        "sixth; accelerators' the clock's. Evaluation is not in them, nor what is done before the first epoch: reading "
+        "the data, encoding texts once for a data set, counting what was taken together, which is all that the lines "
+        "with a - do. What that takes: `python -m benchmarks.preparation`; docs/leaderboard.md."
     )
     parts += [f"![learning curves]({plan.name}-curves.png)"]
     parts += _trials(table) + _options(table) + _commands(table) + _environment(table)
