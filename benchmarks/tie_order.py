@@ -119,23 +119,21 @@ def main() -> None:
 
 
 def show(dataset: str) -> None:
-    """Means over the orders, and how far the better way of ours is from each other line."""
+    """Means over the orders, and how far each way of ours is from each other line."""
     known = [line for line in recorded("tie_order") if line["dataset"] == dataset]
     by_line: dict[str, list[dict[str, Any]]] = {}
     for line in known:
         by_line.setdefault(line["line"], []).append(line)
     ways = [name for name in by_line if name.startswith(OURS)]
-    if not ways:
-        return
-    best = max(ways, key=lambda name: np.mean([line["valid_score"] for line in by_line[name]]))
     gains = {name: [per_user(unpacked(line["ranks"]), FIRST) for line in found] for name, found in by_line.items()}
     rows = []
     for name, found in by_line.items():
-        gap = "" if name in ways or len(gains[name]) != len(gains[best]) else _gap(gains[best], gains[name])
+        same = [own for own in ways if name not in ways and len(gains[own]) == len(gains[name])]
+        gaps = [_gap(gains[own], gains[name]) if own in same else "" for own in ways]
         valid = np.mean([line["valid_score"] for line in found])
         test = np.mean([line["ndcg"] for line in found])
-        rows.append((name, str(len(found)), f"{valid:.4f}", f"{test:.4f}", gap))
-    head = ["line", "orders", "validation NDCG@10", "test NDCG@10", f"{best} less this, 95 % interval over users"]
+        rows.append((name, str(len(found)), f"{valid:.4f}", f"{test:.4f}", *gaps))
+    head = ["line", "orders", "validation NDCG@10", "test NDCG@10", *(f"{own} less this, 95 %" for own in ways)]
     table(head, rows)
 
 

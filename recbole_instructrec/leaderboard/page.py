@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from recbole_instructrec.leaderboard.agenda import options_of_trials
@@ -30,13 +32,14 @@ SHOWN = ("recall@10", FIRST, "mrr@10")
 #: What the columns of a table mean.
 TERMS = (
     "*History*: how many of a user's last items a model reads. *Training part*: RecBole's general models score from "
-    "the interactions of the training part; at the test they do not know the validation item. What a user took before "
-    "is left out of their lists, which helps where nobody takes an item twice; sequential models rank it. The lines "
-    "*up to the target* are RecBole's models told the validation item as well. *Tuning*: the options of InstructRec "
-    "were chosen on validation for each data set while it was developed, among the dozens of configurations that "
-    "docs/experiments.md tells; other models have RecBole's defaults and the trials of their line. A win, **bold**, is "
-    "one where every other model of the plan has been calculated, the paired 95 % interval over users lies above 0 "
-    "against each, and every corrected p is below .05."
+    "the interactions of the training part; at the test they do not know the validation item. They never recommend "
+    "what a user has had, which sequential models may: on data without repeats that is an advantage. The lines *up to "
+    "the target* are RecBole's models told the validation item as well. *Tuning*: the options of InstructRec were "
+    "chosen on validation for each data set while it was developed, among the dozens of configurations that "
+    "docs/experiments.md tells; other models have RecBole's defaults and the trials of their line. A **bold figure** "
+    "is a win: every other model of the plan has been calculated, the paired 95 % interval over users lies above 0 "
+    "against each, and every corrected p is below .05. *Minutes*: of training epochs; - where there are none, as what "
+    "ItemKNN and EASE calculate comes before them (docs/leaderboard.md)."
 )
 
 _CITATION = """@software{recbole_instructrec,
@@ -70,7 +73,8 @@ def page(table: Table) -> str:
     told = ", ".join(f"`{name}` {hash}" for name, hash in files.items())
     parts.append(f"{plan.source} SHA-256 of the files begins: {told}.".strip())
     parts += ["## Calculated", _calculated(table), *table.caveat]
-    state = f"{table.left} runs are still to come." if table.left else "All runs of the plan are done."
+    left = "1 run is" if table.left == 1 else f"{table.left} runs are"
+    state = f"{left} still to come." if table.left else "All runs of the plan are done."
     parts.append(
         f"Mean over seeds ± standard deviation. Every searched model gets {plan.n_trials} trials, more where a trial "
         "takes seconds, and the best on validation is shown; the last two columns say how many trials and seeds stand "
@@ -95,10 +99,11 @@ def page(table: Table) -> str:
         ]
     parts += ["## Time", f"![accuracy against training time]({plan.name}-time.png)", _time(table)]
     parts.append(
-        "Of the first seed. Seconds are of training alone, the processor's, which other work lengthens by up to a "
-        "sixth; accelerators' the clock's. Evaluation is not in them, nor what is done before the first epoch: reading "
-        "the data, encoding texts once for a data set, counting what was taken together, which is all that the lines "
-        "with a - do. What that takes: `python -m benchmarks.preparation`; docs/leaderboard.md."
+        "Means over seeds; InstructRec's mean is until the best score of any seed of the other. Processor seconds of "
+        "training (on an accelerator, seconds of the clock); other work on the machine lengthens them by up to a "
+        "quarter. Evaluation is not in them, nor what is done before the first epoch: reading the data, encoding texts "
+        "once for a data set, counting what was taken together, which is all that the lines with a - do. What that "
+        "takes: `python -m benchmarks.preparation`; docs/leaderboard.md."
     )
     parts += [f"![learning curves]({plan.name}-curves.png)"]
     parts += _trials(table) + _options(table) + _commands(table) + _environment(table)
@@ -154,7 +159,7 @@ def _differences(table: Table) -> list[str]:
         markdown(["line", "less", "difference", "95 % interval", "p, corrected"], lines),
         "Paired by user, each user's metric averaged over the seeds; interval by bootstrap over users, p by a "
         "randomisation test (two-sided, 9,999 draws each), corrected for the number of comparisons of a line "
-        "(Benjamini and Hochberg).",
+        "(Benjamini and Hochberg). Lines without some parts are held against the best other model alone.",
     ]
 
 
@@ -189,9 +194,7 @@ def _unseen(table: Table) -> list[str]:
         "The same runs with everything that a user took before the target left out of every list: not RecBole's "
         "protocol for sequential models, but what many others report."
         + (
-            f" Not here, as runs of before 2026-11-29 did not keep these ranks: {', '.join(missing)}."
-            if missing
-            else ""
+            f" Not here, as their runs were made before these ranks were kept: {', '.join(missing)}." if missing else ""
         ),
         markdown(head, lines),
     ]
@@ -216,32 +219,39 @@ def _time(table: Table) -> str:
     own = next((row for row in table.rows if row.main), None)
     lines = []
     for row in table.rows:
-        record = row.records[0]
-        best = max(epoch["score"] for epoch in record["curve"])
+        bests = [max(epoch["score"] for epoch in record["curve"]) for record in row.records]
         if row.trains:
-            theirs, spent = _seconds_until(record, best), epoch_seconds(record)
-            cells = [row.name, f"{len(spent)}", f"{sum(spent) / len(spent):.1f}", number(best), f"{theirs:,.0f}"]
+            spent = [epoch_seconds(record) for record in row.records]
+            until = [_seconds_until(record, best) for record, best in zip(row.records, bests, strict=True)]
+            epochs, seconds = fmean(map(len, spent)), sum(map(sum, spent)) / sum(map(len, spent))
+            cells = [row.name, f"{epochs:.0f}", f"{seconds:.1f}", number(fmean(bests)), f"{fmean(until):,.0f}"]
         else:
-            cells = [row.name, "-", "-", number(best), "-"]
-        if own is not None and not row.ours:
-            mine = _seconds_until(own.records[0], best)
-            same = own.records[0]["processor"] == record["processor"]
-            cells.append("not reached" if mine is None else f"{mine:,.0f}" + ("" if same else " (another machine)"))
-        else:
-            cells.append("")
-        lines.append(cells)
+            cells = [row.name, "-", "-", number(fmean(bests)), "-"]
+        lines.append([*cells, "" if own is None or row.ours else _own_seconds(own, row, max(bests))])
     head = ["model", "epochs", "s an epoch", f"best validation {metric_name(FIRST)}", "seconds until there"]
     return markdown([*head, "InstructRec's until the same score"], lines)
 
 
-def _seconds_until(record: Mapping[str, Any], score: float) -> float | None:
-    """Seconds of training until a validation score."""
+def _own_seconds(own: Row, other: Row, score: float) -> str:
+    """Mean seconds of our seeds until another's validation score."""
+    until = [_seconds_until(record, score) for record in own.records]
+    reached = [seconds for seconds in until if seconds < math.inf]
+    if not reached:
+        return "not reached"
+    notes = [f"{len(reached)} of {len(until)} seeds"] if len(reached) < len(until) else []
+    if len({record["processor"] for record in [*own.records, *other.records]}) > 1:
+        notes.append("another machine")
+    return f"{fmean(reached):,.0f}" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _seconds_until(record: Mapping[str, Any], score: float) -> float:
+    """Seconds of training until a validation score; infinite where it was not reached."""
     total = 0.0
     for epoch, spent in zip(record["curve"], epoch_seconds(record), strict=True):
         total += spent
         if epoch["score"] >= score:
             return total
-    return None
+    return math.inf
 
 
 def _trials(table: Table) -> list[str]:

@@ -119,7 +119,7 @@ def _pyplot() -> Any:
 
 
 def _accuracy_and_time(axes: Any, table: Any) -> None:
-    time = "minutes of training (log; .01: nothing is trained)"
+    time = "minutes of training (log; .01: no epochs)"
     axes.set(xscale="log", xlabel=time, ylabel="test NDCG@10")
     axes.set_title(table.plan.title, loc="left")
     axes.grid(alpha=0.3)

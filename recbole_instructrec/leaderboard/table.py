@@ -157,12 +157,13 @@ class Table:
         return sum(bool(line.figures(self.records)) for line in named), len(named)
 
     def _differences(self) -> dict[tuple[str, str], dict[str, tuple[Difference, float]]]:
-        """Of every row of the line that stands for InstructRec against every other model: the difference and its
-        corrected p."""
+        """Of every row of the line that stands for InstructRec against every other model, of its lines without some
+        parts against the best: the difference and its corrected p."""
         found = {}
-        for own in (row for row in self.rows if row.main):
+        for own in sorted((row for row in self.rows if row.ours), key=lambda row: not row.main):
             users = of_users(own.records, own.row, FIRST)
-            against = [row for row in self.baselines if comparable(own.records, row.records)]
+            others = self.baselines if own.main else self.baselines[:1]
+            against = [row for row in others if comparable(own.records, row.records)]
             gaps = [difference(users, of_users(row.records, row.row, FIRST)) for row in against]
             p = corrected([gap.p for gap in gaps])
             found[own.line.entry.name, own.row] = {
@@ -171,7 +172,9 @@ class Table:
         return found
 
     def wins(self, own: Row) -> bool:
-        """Whether a row of ours is better than every other model of the plan: all calculated, intervals above 0."""
+        """Whether InstructRec's row is better than every other model of the plan: all calculated, intervals above 0."""
+        if not own.main:
+            return False
         against = self.differences.get((own.line.entry.name, own.row), {})
         done, planned = self.others
         return (

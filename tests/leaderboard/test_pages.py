@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from recbole_instructrec.cli import main
 from recbole_instructrec.leaderboard.agenda import Agenda
 from recbole_instructrec.leaderboard.execute import Conditions, execute
 from recbole_instructrec.leaderboard.markdown import markdown
-from recbole_instructrec.leaderboard.page import page
+from recbole_instructrec.leaderboard.page import _own_seconds, page
 from recbole_instructrec.leaderboard.plan import Plan
 from recbole_instructrec.leaderboard.report import front_page
 from recbole_instructrec.leaderboard.runs import Run
@@ -118,6 +119,18 @@ def test_seconds_until_a_score_are_those_of_all_epochs_up_to_it(plan: Plan, reco
         line for line in page(table_of(plan, told)).split("## Time")[1].splitlines() if line.startswith("| Pop")
     )
     assert line.endswith("| .2000 | - | 21 |")
+
+    table = table_of(plan, told)
+    ours, theirs = (next(row for row in table.rows if row.line.entry.name == name) for name in ("InstructRec", "Pop"))
+    slow = {**own, "curve": [{**one, "train_cpu_seconds": 24.5} for one in own["curve"]]}
+    low = {**own, "curve": own["curve"][:1], "processor": "another"}
+    of = {
+        "35": [own, slow],
+        "not reached": [low],
+        "21 (1 of 2 seeds, another machine)": [own, low],
+    }
+    for text, runs in of.items():
+        assert _own_seconds(replace(ours, records=runs), theirs, 0.2) == text
 
 
 def test_a_failure_with_other_files_hides_nothing(plan: Plan, records: list[dict[str, Any]]):
