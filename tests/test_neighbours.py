@@ -120,6 +120,25 @@ def test_some_items_are_scored_as_all_are(entries: int, of_users: bool, monkeypa
     assert not every.gather(1, history).any() and not every[:, 0].any()
 
 
+@pytest.mark.parametrize("of_users", [False, True])
+def test_one_product_of_all_histories_is_what_gathering_brings(of_users: bool, monkeypatch: pytest.MonkeyPatch):
+    near = by_users(*histories()) if of_users else plain(counts_of(*histories()))
+    history = torch.tensor([[0] * 3 + np.resize(one, 9).tolist() for one in histories(1, 5)])
+    moved = module.Moved(torch.tensor([[4, 0], [7, 9], [0, 0], [1, 2], [3, 3]]), torch.tensor([[0.5, -0.2]] * 5))
+    calls = []
+    product = near._product
+    monkeypatch.setattr(near, "_product", lambda *args: calls.append(1) or product(*args))
+    gathered = {}
+    for per_item in (0, N_ITEMS):  # few neighbours in a large catalogue are gathered
+        near._per_item, before = per_item, len(calls)
+        for name, towards in {"alone": None, "moved": moved}.items():
+            found = (near.of_histories(history, None, towards), *near.entries(history, towards))
+            for one, other in zip(found, gathered.setdefault(name, found), strict=True):
+                torch.testing.assert_close(one, other)
+        assert (len(calls) > before) == (per_item > 0)
+    assert gathered["alone"][0].any()
+
+
 def test_what_users_have_in_common_is_the_formula():
     sets = histories()
     near = by_users(*sets)

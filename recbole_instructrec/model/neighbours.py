@@ -77,10 +77,11 @@ class ItemNeighbours(nn.Module):
     def __init__(self, near: sparse.csr_matrix, recency: np.ndarray, level: float, weight: float) -> None:
         super().__init__()
         self.n_items, self.n_recent, self.level, self.weight = near.shape[0], len(recency), level, weight
-        self._at_a_time = max(1, _MOST_ENTRIES // max(1, len(recency) * near.nnz // near.shape[0]))
+        self._per_item = max(1, near.nnz // near.shape[0])  # neighbours of an item, on average
+        self._at_a_time = max(1, _MOST_ENTRIES // (len(recency) * self._per_item))
         kept = {
-            "start": near.indptr.astype(np.int64),
-            "neighbour": near.indices.astype(np.int32),
+            "start": near.indptr,
+            "neighbour": near.indices,
             "value": near.data.astype(np.float32),
             "recency": recency.astype(np.float32),
         }
@@ -285,10 +286,27 @@ class ItemNeighbours(nn.Module):
     def _weighted(
         self, counted: torch.Tensor, weights: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Row, item and what it adds to s, of all neighbours of some items."""
+        """Row, item and what it adds to s, of all neighbours of some items; one entry may be of several neighbours."""
+        if counted.device.type == "cpu" and counted.numel() * self._per_item > self.n_items:
+            return self._product(counted, weights)
         whose, stored = self._expand(counted.flatten())
         value = self._kept["value"][stored] * weights.flatten()[whose]
         return whose // counted.shape[1], self._kept["neighbour"][stored].long(), value
+
+    def _product(self, counted: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The same as a product of sparse matrices, summed by row and item.
+
+        A tenth of the time on a processor, but it begins with a pass over the catalogue.
+        """
+        value, neighbour, start = (self._kept[name].numpy() for name in ("value", "neighbour", "start"))
+        near = sparse.csr_matrix((self.n_items, self.n_items), dtype=value.dtype)
+        near.data, near.indices, near.indptr = value, neighbour, start  # as they are: the constructor looks at all
+        n, width = counted.shape
+        begins = np.arange(0, n * width + 1, width, dtype=start.dtype)
+        told = (weights.numpy().ravel(), counted.numpy().ravel().astype(start.dtype), begins)
+        found = (sparse.csr_matrix(told, shape=(n, self.n_items)) @ near).tocoo()
+        row, item = (torch.from_numpy(places.astype(np.int64)) for places in (found.row, found.col))
+        return row, item, torch.from_numpy(found.data)
 
     def _sums(self, counted: torch.Tensor, weights: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
         """s of all items, or of those that have a place, ``[n, n_items]``."""
