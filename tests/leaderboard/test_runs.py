@@ -198,7 +198,7 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     of_gru = [record["id"] for record in records if record["model"] == "GRU4Rec"]
     partly = [{**r, "unseen": {}} if r["id"] == of_gru[-1] else r for r in records]
     text = page(Table(read, RecordedAgenda(read, partly), partly)).split("## Seen items left out")[1].split("##")[0]
-    assert "Not here, as runs of before 2026-11-29 did not keep these ranks: GRU4Rec." in text
+    assert "Not here, as their runs were made before these ranks were kept: GRU4Rec." in text
     assert "| GRU4Rec |" not in text and "| Pop |" in text
 
 
