@@ -128,8 +128,8 @@ def show(dataset: str) -> None:
     gains = {name: [per_user(unpacked(line["ranks"]), FIRST) for line in found] for name, found in by_line.items()}
     rows = []
     for name, found in by_line.items():
-        same = [own for own in ways if name not in ways and len(gains[own]) == len(gains[name])]
-        gaps = [_gap(gains[own], gains[name]) if own in same else "" for own in ways]
+        other = name not in ways
+        gaps = [_gap(gains[own], gains[name]) if other and len(gains[own]) == len(gains[name]) else "" for own in ways]
         valid = np.mean([line["valid_score"] for line in found])
         test = np.mean([line["ndcg"] for line in found])
         rows.append((name, str(len(found)), f"{valid:.4f}", f"{test:.4f}", *gaps))

@@ -144,7 +144,7 @@ def _place_names(figure: Any) -> None:
 
     figure.draw_without_rendering()  # what stands where is known from here on
     for axes in figure.axes:
-        names = [text for text in axes.texts if text.get_transform() == axes.transData]
+        names = list(axes.texts)
         if names:
             points, (left, right) = [text.get_position() for text in names], axes.get_xlim()
             for one in axes.lines:

@@ -187,14 +187,14 @@ class Table:
     def figure(self, row: Row, metric: str) -> str:
         """A metric of a row; the first one of a row that wins is bold, and marked where there is a caveat."""
         text = with_sd(row.of(metric))
-        if metric != FIRST or not row.ours or not self.wins(row):
+        if metric != FIRST or not self.wins(row):
             return text
         return f"**{text}**" + (" †" if self.plan.caveat else "")
 
     @property
     def caveat(self) -> list[str]:
         """What the mark beside a bold figure stands for, as a paragraph; none where no figure has it."""
-        marked = self.plan.caveat and any(row.ours and self.wins(row) for row in self.rows)
+        marked = self.plan.caveat and any(map(self.wins, self.rows))
         return [f"† {self.plan.caveat}"] if marked else []
 
 
