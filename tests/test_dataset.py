@@ -273,13 +273,14 @@ def test_windows_with_more_targets_than_they_read(films, size):
         build_data(make_config(films, window_targets=size))
 
 
-@pytest.mark.parametrize("encoder", [0, 9])
-def test_encoder_length_out_of_range(films, encoder):
-    if encoder:
-        with pytest.raises(ValueError, match="encoder_length"):
-            build_data(make_config(films, encoder_length=encoder))
-    else:
-        assert build_data(make_config(films, encoder_length=None))[1]._dataset._n_earlier == 0
+@pytest.mark.parametrize(("encoder", "earlier"), [(None, 0), (0, 0), (5, 3), (8, 0), (9, 0)])
+def test_the_encoder_reads_at_most_what_is_known(films, encoder, earlier):
+    assert build_data(make_config(films, encoder_length=encoder))[1]._dataset._n_earlier == earlier
+
+
+def test_encoder_length_out_of_range(films):
+    with pytest.raises(ValueError, match="encoder_length must be a number of at least 1"):
+        build_data(make_config(films, encoder_length=-1))
 
 
 def test_clock_that_is_not_known(tmp_path):

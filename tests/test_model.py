@@ -113,7 +113,7 @@ def test_repeat_score_falls_where_nobody_repeats(films):
 
 def test_shorter_encoder_with_longer_memory(films):
     """The encoder reads the last four items; the repeat score knows all ten."""
-    model, train, test = build_model(films, encoder_length=4, MAX_ITEM_LIST_LENGTH=10)
+    model, train, test = build_model(films, encoder_length=4, MAX_ITEM_LIST_LENGTH=10, neighbour_weight=0.0)
     batch = test._dataset[:]
     request = model._request(batch)
     for row in range(len(batch)):

@@ -278,7 +278,7 @@ def test_training_does_not_see_them(films: Path, rows: str):
 
 
 def test_scores_are_the_network_and_both_kinds(films: Path):
-    model, _, test = build(films)
+    model, _, test = build(films, network_weight=1.0)
     batch = test._dataset[:]
     history = batch["item_id_list"]
     both, near = model.full_sort_predict(batch), [one.of_histories(history) for one in model.neighbours]
@@ -351,9 +351,22 @@ def test_held_out_items_do_not_count(tmp_path: Path):
         assert pairs != pytest.approx(pairs_before, rel=1e-6), "items of the training part do count"
 
 
+def test_many_texts_are_not_compared(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    counts, text = counts_of([1, 2, 3], [2, 3, 1]), np.random.default_rng(0).normal(size=(N_ITEMS, 4))
+    monkeypatch.setattr("recbole_instructrec.model.neighbours.MOST_TEXTS", N_ITEMS - 2)
+    history = torch.tensor([[1, 2]])
+    assert torch.equal(plain(counts, text).of_histories(history), plain(counts).of_histories(history))
+    assert "Set neighbour_text to 0" in caplog.text
+    caplog.clear()
+    plain(counts, text, text_share=0.0)
+    assert not caplog.text
+    monkeypatch.setattr("recbole_instructrec.model.neighbours.MOST_TEXTS", N_ITEMS - 1)
+    assert not torch.equal(plain(counts, text).of_histories(history), plain(counts).of_histories(history))
+
+
 def test_settings_from_before_the_way_back_was_an_option_mean_what_they_meant(films: Path):
     def scores(**options: float) -> torch.Tensor:
-        config = make_config(films, neighbour_weight=2.0, neighbour_text=0.0, **options)
+        config = make_config(films, neighbour_weight=2.0, neighbour_text=0.0, **{"network_weight": 1.0, **options})
         if not options:
             for name in ("neighbour_back", "cooccurrence_weight", "network_weight"):
                 del config.final_config_dict[name]  # as a checkpoint of then has them

@@ -81,6 +81,21 @@ def test_defaults_lie_below_everything_the_user_says(tmp_path, monkeypatch):
     assert config["hidden_size"] == 16 and config["intent_field"] == "class"
 
 
+def test_a_data_set_of_ones_own_gets_the_general_defaults(tmp_path):
+    """Also those that RecBole's files of data sets fix."""
+    general = yaml.safe_load((registry.PROPERTIES / "InstructRec.yaml").read_text())
+    config = Config(model="InstructRec", dataset="mine")
+    assert {name: config[name] for name in general} == general
+    assert general["MAX_ITEM_LIST_LENGTH"] == 200 and general["neighbour_weight"] > 0
+    overlay = yaml.safe_load((registry.PROPERTIES / "InstructRec_on_Amazon_Beauty.yaml").read_text())
+    config = Config(model="InstructRec", dataset="Amazon_Beauty")
+    assert {name: config[name] for name in overlay} == overlay and config["MAX_ITEM_LIST_LENGTH"] == 50
+    file = tmp_path / "mine.yaml"
+    file.write_text("MAX_ITEM_LIST_LENGTH: 20\n")
+    assert Config(model="InstructRec", dataset="mine", config_file_list=[str(file)])["MAX_ITEM_LIST_LENGTH"] == 20
+    assert Config("SASRec", "mine", config_dict={"train_neg_sample_args": None})["MAX_ITEM_LIST_LENGTH"] == 50
+
+
 def test_our_defaults_stay_out_of_other_models():
     config = Config(model="SASRec", dataset="ml-100k", config_dict={"train_neg_sample_args": None})
     assert config["repeat_bias"] is None and config["hidden_dropout_prob"] == 0.5

@@ -477,18 +477,18 @@ class InstructRecDataset(SequentialDataset):
 
 
 def encoder_length(config: Any) -> int:
-    """How many items of the history the behaviour encoder reads.
+    """How many items of the history the behaviour encoder reads: at most all that are known.
 
     Raises
     ------
     ValueError
-        When ``encoder_length`` is out of range.
+        When ``encoder_length`` is below 0; 0 and None stand for all.
     """
-    longest = config["MAX_ITEM_LIST_LENGTH"]
+    longest = int(config["MAX_ITEM_LIST_LENGTH"])
     length = config["encoder_length"] or longest
-    if not 1 <= length <= longest:
-        raise ValueError(f"encoder_length must be between 1 and MAX_ITEM_LIST_LENGTH ({longest}), not {length}.")
-    return int(length)
+    if length < 1:
+        raise ValueError(f"encoder_length must be a number of at least 1, or ~ for all items known, not {length}.")
+    return min(int(length), longest)
 
 
 def _as_positions(index: Any, length: int) -> torch.Tensor:

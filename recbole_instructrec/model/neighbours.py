@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from logging import getLogger
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ _MOST, _MOST_SHARED, _MOST_ALIKE, _SHARPNESS = 500, 200, 50, 5.0
 
 #: Last items of a history whose transitions are looked at.
 RECENT = 20
+
+#: Most texts that are compared with one another.
+MOST_TEXTS = 100_000
 
 # Numbers of a block of cosines; neighbours of histories that are added up at a time.
 _BLOCK, _MOST_ENTRIES = 1 << 26, 1 << 24
@@ -119,7 +123,7 @@ class ItemNeighbours(nn.Module):
         weight : float
             w.
         text_share : float
-            What the likeness of texts sums up to, against the counts.
+            What the likeness of texts sums up to, against the counts; 0 where there are more than :data:`MOST_TEXTS`.
         decay : float
             d.
         longest : int
@@ -137,7 +141,14 @@ class ItemNeighbours(nn.Module):
             blocks.append(_largest((sources @ block @ sparse.diags(of_item)).tocsr(), _MOST))
             begin += block.shape[0]
         near = sparse.vstack(blocks, format="csr")
-        if text_share and has_text.sum() > 1:
+        if text_share and has_text.sum() > MOST_TEXTS:
+            getLogger().warning(
+                "Likeness of item texts does not count among neighbours: of %d texts, more than %d, each would be "
+                "compared with all. Set neighbour_text to 0 to leave it out without this message.",
+                has_text.sum(),
+                MOST_TEXTS,
+            )
+        elif text_share and has_text.sum() > 1:
             alike = likeness(texts, has_text)
             near = (near + alike * (text_share * (near.sum() or 1.0) / alike.sum())).tocsr()
         recency = decay ** np.arange(min(longest, RECENT))
