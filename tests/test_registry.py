@@ -85,6 +85,7 @@ def test_a_data_set_of_ones_own_gets_the_general_defaults(tmp_path):
     """Also those that RecBole's files of data sets fix."""
     general = yaml.safe_load((registry.PROPERTIES / "InstructRec.yaml").read_text())
     config = Config(model="InstructRec", dataset="mine")
+    assert general.pop("train_neg_sample_args") is None and config["train_neg_sample_args"]["distribution"] == "none"
     assert {name: config[name] for name in general} == general
     assert general["MAX_ITEM_LIST_LENGTH"] == 200 and general["neighbour_weight"] > 0
     overlay = yaml.safe_load((registry.PROPERTIES / "InstructRec_on_Amazon_Beauty.yaml").read_text())
