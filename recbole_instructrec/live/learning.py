@@ -27,7 +27,7 @@ _FEWEST_HELD = 5
 
 
 def safe_parts(model: Any) -> list[str]:
-    """Parameters that online tuning may move: item vectors and biases.
+    """Parameters that online tuning may move: what item vectors are made of, and item biases.
 
     What turns histories and words into situations stays: a few odd clicks must not change how everybody is read.
     """

@@ -14,7 +14,8 @@ from tests.support import trained_checkpoint, write_dataset
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_checkpoint(write_dataset(tmp_path_factory.mktemp("live"), "films"), learning_rate=0.01)
+    data = write_dataset(tmp_path_factory.mktemp("live"), "films")
+    return trained_checkpoint(data, learning_rate=0.01, neighbour_weight=0.0)  # what joins there: of_neighbours
 
 
 @pytest.fixture(scope="module")
