@@ -15,7 +15,7 @@ from recbole_instructrec.data.dataset import INSTRUCTION
 from recbole_instructrec.model.dropout import Dropout
 from recbole_instructrec.model.items import ItemVectorError
 from recbole_instructrec.model.losses import all_scores
-from recbole_instructrec.model.projection import fit_whitening
+from recbole_instructrec.model.projection import fit_principal_components, fit_whitening
 from recbole_instructrec.model.text import EncoderNotFound, TransformerEncoder, locate
 from recbole_instructrec.model.text_cache import TextCache
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
@@ -219,6 +219,25 @@ def test_whitening():
     assert white.shape == (300, 6)  # only six directions vary
     np.testing.assert_allclose(np.cov(white[present].T), np.eye(6), atol=0.02)
     assert (white[~present] == 0).all()
+
+
+@pytest.mark.parametrize("fit", [fit_whitening, fit_principal_components])
+def test_projections_of_large_catalogues_are_fitted_to_some_of_it(monkeypatch, fit):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(3_000, 6)) @ rng.normal(size=(6, 20)) + 3
+    present = rng.random(3_000) < 0.9
+    vectors[~present] = np.nan
+    whole = fit(vectors, present, 6)
+    monkeypatch.setattr("recbole_instructrec.model.projection.MOST_VECTORS", 1_000)
+    some = fit(vectors, present, 6)
+    assert torch.equal(some.basis, fit(vectors, present, 6).basis) and not torch.equal(some.mean, whole.mean)
+    # The same lengths and angles, but for what a third of the vectors cannot tell.
+    spread = [np.linalg.norm(one.project(vectors, present), axis=1) for one in (whole, some)]
+    np.testing.assert_allclose(*spread, rtol=0.2, atol=0.3)
+    in_parts = some.project(vectors, present)
+    monkeypatch.undo()
+    np.testing.assert_allclose(in_parts, some.project(vectors, present), rtol=1e-6)
+    assert (in_parts[~present] == 0).all()
 
 
 def vectors_file(tmp_path, ids, vectors):

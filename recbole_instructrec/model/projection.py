@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
+#: Vectors that a projection is fitted to, and projected at a time.
+MOST_VECTORS = 100_000
+
 
 class Projection(nn.Module):
     """``(v - mean) @ basis``, fitted once and kept with the weights that were trained on its output.
@@ -56,7 +59,10 @@ class Projection(nn.Module):
         """
         mean, basis = self.mean.cpu().numpy(), self.basis.cpu().numpy()
         result = np.zeros((len(vectors), basis.shape[1]), dtype=np.float32)
-        result[present] = (vectors[present].astype(np.float64) - mean) @ basis
+        known = np.flatnonzero(present)
+        for begin in range(0, len(known), MOST_VECTORS):
+            rows = known[begin : begin + MOST_VECTORS]
+            result[rows] = (vectors[rows].astype(np.float64) - mean) @ basis
         return result
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -74,7 +80,7 @@ def fit_whitening(vectors: np.ndarray, present: np.ndarray, size: int) -> Projec
     vectors : ndarray
         ``[n_items, width]``.
     present : ndarray of bool
-        Items that have a vector, ``[n_items]``.
+        Items that have a vector, ``[n_items]``; of more than :data:`MOST_VECTORS`, as many are drawn.
     size : int
         Directions to keep; fewer when there are fewer items or dimensions.
 
@@ -88,7 +94,7 @@ def fit_whitening(vectors: np.ndarray, present: np.ndarray, size: int) -> Projec
     Su et al., Whitening Sentence Representations for Better Semantics and Faster
     Retrieval, 2021 (arXiv:2103.15316).
     """
-    known = vectors[present].astype(np.float64)
+    known = _some(vectors, present).astype(np.float64)
     mean = known.mean(0) if len(known) else np.zeros(vectors.shape[1])
     _, strength, directions = np.linalg.svd(known - mean, full_matrices=False)
     keep = min(size, int((strength > 1e-6 * max(strength.max(initial=0.0), 1e-12)).sum()))
@@ -108,10 +114,18 @@ def fit_principal_components(vectors: np.ndarray, present: np.ndarray, size: int
     Projection
         To ``min(size, width, n_present)`` dimensions.
     """
-    known = vectors[present]
+    known = _some(vectors, present)
     mean = known.mean(0)
     _, _, directions = np.linalg.svd(known - mean, full_matrices=False)
     return Projection(mean, directions[:size].T)
+
+
+def _some(vectors: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Vectors that are there, or as many of them as are enough to fit a projection to, the same each time."""
+    known = np.flatnonzero(present)
+    if len(known) > MOST_VECTORS:
+        known = np.sort(np.random.default_rng(0).choice(known, MOST_VECTORS, replace=False))
+    return vectors[known]
 
 
 def given_or_fitted(
