@@ -1,7 +1,7 @@
 """What a data set of one's own gets: known data sets under another name, so that nothing chosen for them counts.
 
 What describes the items is told, as a user would (``dataset_configs/``); all else is InstructRec's general default.
-``--before=1`` gives the general defaults of before 2026-12: no neighbours, no texts in the item table, 50 items known.
+``--before=1`` gives the general defaults of before 2026-11-30: no neighbours, no texts in the item table, 50 items known.
 
     python -m benchmarks.plain_defaults --dataset=ml-100k
     python -m benchmarks.plain_defaults --dataset=lastfm-tags --data_path=dataset/ --before=1
