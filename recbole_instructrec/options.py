@@ -14,6 +14,10 @@ from recbole_instructrec.spelling import did_you_mean
 
 PROPERTIES = Path(__file__).parent / "properties"
 
+#: What is done where settings do not have an option because they are older than it: checkpoints and results of before.
+#: The default may have become another since.
+MEANT: dict[str, float] = {"neighbour_back": 0.5, "cooccurrence_weight": 0.0, "network_weight": 1.0}
+
 _SECTION = re.compile(r"^# --- (?P<title>.+?) -+$")
 _OPTION = re.compile(r"^(?P<name>[A-Za-z_]+):\s*(?P<default>.*?)\s*(?:#\s*(?P<text>.*))?$")
 _NESTED = re.compile(r"^  (?P<name>\w+):\s*(?P<default>\S+)")
@@ -106,6 +110,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "attn_dropout_prob": (_share, "a number of at least 0 and below 1"),
     "item_dropout_prob": (_share, "a number of at least 0 and below 1"),
     "frozen_match_share": (_number(0, 1), "a number from 0 to 1"),
+    "encoder_length": (lambda v: v is None or _count(0)(v), "~ (None) or a whole number of at least 0"),
     "encoder_rank": (_count(1), "a whole number of at least 1"),
     "intent_texts": (lambda v: v is None or _count(1)(v), "~ (None) or a whole number of at least 1"),
     "neighbour_weight": (_number(0), "a number of at least 0"),

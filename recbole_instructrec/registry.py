@@ -89,8 +89,8 @@ def register() -> None:
 def _load_our_defaults() -> None:
     """configurator.py 262: let ``_update_internal_config_dict`` read our YAML files too.
 
-    Ours come right after ``sequential.yaml``, the last that RecBole reads of its own, because ``sample.yaml`` and the
-    files of data sets fix ``MAX_ITEM_LIST_LENGTH``; that of the data set comes last. The user's word counts more.
+    Ours come right after ``sample.yaml``, which fixes ``MAX_ITEM_LIST_LENGTH``, and, per dataset, after
+    ``sequential.yaml``: below anything that the user says.
     """
     from recbole.config import Config
 
@@ -101,11 +101,14 @@ def _load_our_defaults() -> None:
     @functools.wraps(update)
     def update_with_ours(self: Any, file: str) -> Any:
         result = update(self, file)
-        if self.model == "InstructRec" and os.path.basename(file) == "sequential.yaml":
-            update(self, str(PROPERTIES / "InstructRec.yaml"))
-            overlay = PROPERTIES / f"InstructRec_on_{self.dataset}.yaml"
-            if overlay.is_file():
-                update(self, str(overlay))
+        if self.model == "InstructRec":
+            name = os.path.basename(file)
+            if name == "sample.yaml":
+                update(self, str(PROPERTIES / "InstructRec.yaml"))
+            elif name == "sequential.yaml":
+                overlay = PROPERTIES / f"InstructRec_on_{self.dataset}.yaml"
+                if overlay.is_file():
+                    update(self, str(overlay))
         return result
 
     update_with_ours.__knows_instructrec__ = True  # type: ignore[attr-defined]

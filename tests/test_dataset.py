@@ -278,9 +278,19 @@ def test_the_encoder_reads_at_most_what_is_known(films, encoder, earlier):
     assert build_data(make_config(films, encoder_length=encoder))[1]._dataset._n_earlier == earlier
 
 
-def test_encoder_length_out_of_range(films):
-    with pytest.raises(ValueError, match="encoder_length must be a number of at least 1"):
-        build_data(make_config(films, encoder_length=-1))
+@pytest.mark.parametrize("encoder", [-1, 2.5, "~", True])
+def test_encoder_length_out_of_range(films, encoder):
+    with pytest.raises(ValueError, match=r"encoder_length must be ~ \(None\) or a whole number of at least 0"):
+        build_data(make_config(films, encoder_length=encoder))
+
+
+def test_whoever_asks_for_longer_histories_is_told_what_the_encoder_reads(films, caplog):
+    build_data(make_config(films, MAX_ITEM_LIST_LENGTH=60))
+    assert "the behaviour encoder reads the last 50. Set encoder_length" in caplog.text
+    caplog.clear()
+    build_data(make_config(films, MAX_ITEM_LIST_LENGTH=60, encoder_length=50))
+    build_data(make_config(films, MAX_ITEM_LIST_LENGTH=40))
+    assert "behaviour encoder" not in caplog.text
 
 
 def test_clock_that_is_not_known(tmp_path):

@@ -39,6 +39,12 @@ def test_ml_100k_and_its_overlay_agree():
     assert {"Comedy", "Film-Noir", "Children's"} <= set(dataset.attributes.names)
 
 
+@pytest.mark.parametrize(("name", "fusion"), [("redial", "add"), ("clinc150", "none")])
+def test_data_of_real_requests_keep_what_their_figures_were_measured_with(name, fusion):
+    file = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    assert (file["item_fusion"], file["neighbour_weight"], file["MAX_ITEM_LIST_LENGTH"]) == (fusion, 0, 50)
+
+
 @pytest.mark.shared_data
 @pytest.mark.parametrize("name", ["ml-1m", "Amazon_Beauty", "lastfm-tags"])
 def test_other_data_sets(name):

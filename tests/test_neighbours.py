@@ -11,7 +11,7 @@ import torch
 from recbole.utils import get_model
 from scipy import sparse
 
-from recbole_instructrec.data.transitions import BACK, DECAY, MOST_PAIRS, SPAN, transition_counts
+from recbole_instructrec.data.transitions import DECAY, MOST_PAIRS, SPAN, transition_counts
 from recbole_instructrec.live import ranking
 from recbole_instructrec.live.large import LargeCatalogue, best_of_many
 from recbole_instructrec.live.ranking import AWAY, TOWARD, Ranker, Want
@@ -25,7 +25,7 @@ N_ITEMS = 40
 
 
 def counts_of(
-    *histories: list[int], parts: list[list[bool]] | None = None, back: float = BACK, most: int = MOST_PAIRS
+    *histories: list[int], parts: list[list[bool]] | None = None, back: float = 0.5, most: int = MOST_PAIRS
 ) -> np.ndarray:
     """Counts of some histories, of which all but the first items are targets."""
     item = np.concatenate([np.array(history) for history in histories])
@@ -60,7 +60,7 @@ def by_users(*sets: list[int], longest: int = 60, most: int = MOST_PAIRS) -> Ite
 # --- counts ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("back", [0.0, BACK, 1.0])
+@pytest.mark.parametrize("back", [0.0, 0.5, 1.0])
 def test_pairs_are_counted_by_how_far_apart_they_are(back: float):
     expected = np.zeros((N_ITEMS, N_ITEMS))
     for before, after, weight in [(1, 2, 1.0), (2, 3, 1.0), (1, 3, DECAY), (1, 3, 1.0)]:

@@ -18,7 +18,7 @@ from recbole_instructrec.data.history import History
 from recbole_instructrec.data.instructions import InstructionError, Templates, build_sources, mixture
 from recbole_instructrec.data.items import Attributes, item_texts
 from recbole_instructrec.data.rows import RowPlan, Rows
-from recbole_instructrec.data.transitions import BACK, transition_counts
+from recbole_instructrec.data.transitions import transition_counts
 from recbole_instructrec.options import check_options, listed
 
 #: Batch fields of ours.
@@ -259,10 +259,17 @@ class InstructRecDataset(SequentialDataset):
         if kind not in ("windows", "prefixes"):
             raise ValueError(f"training_rows must be windows or prefixes, not {kind!r}.")
         width = encoder_length(self.config)
+        told = getattr(self.config, "external_config_dict", {})
+        if width < self.max_item_list_len and "MAX_ITEM_LIST_LENGTH" in told and "encoder_length" not in told:
+            self.logger.warning(
+                f"Of the {self.max_item_list_len} items of a history that are known (MAX_ITEM_LIST_LENGTH), the "
+                f"behaviour encoder reads the last {width}. Set encoder_length for more."
+            )
         per_row = 1 if kind == "prefixes" else self.config["window_targets"] or width
         if not 1 <= per_row <= width:
             raise ValueError(
-                f"window_targets must be between 1 and the number of items a window reads ({width}), not {per_row}."
+                f"window_targets must be between 1 and the number of items a window reads ({width}: encoder_length, or "
+                f"MAX_ITEM_LIST_LENGTH where that is less), not {per_row}."
             )
         self._is_target = is_target
         self._is_known = is_target.copy()
@@ -283,7 +290,7 @@ class InstructRecDataset(SequentialDataset):
         """How often each item is a training target, ``[n_items]``."""
         return np.bincount(self.history.item[self._is_target], minlength=self.item_num)
 
-    def transition_counts(self, back: float = BACK) -> Iterator[sparse.csr_matrix]:
+    def transition_counts(self, back: float) -> Iterator[sparse.csr_matrix]:
         """How often items were taken around each other in training, in blocks of rows.
 
         As :func:`~recbole_instructrec.data.transitions.transition_counts` has it.
@@ -477,18 +484,9 @@ class InstructRecDataset(SequentialDataset):
 
 
 def encoder_length(config: Any) -> int:
-    """How many items of the history the behaviour encoder reads: at most all that are known.
-
-    Raises
-    ------
-    ValueError
-        When ``encoder_length`` is below 0; 0 and None stand for all.
-    """
-    longest = int(config["MAX_ITEM_LIST_LENGTH"])
-    length = config["encoder_length"] or longest
-    if length < 1:
-        raise ValueError(f"encoder_length must be a number of at least 1, or ~ for all items known, not {length}.")
-    return min(int(length), longest)
+    """How many items of the history the behaviour encoder reads: at most all that are known."""
+    longest: int = config["MAX_ITEM_LIST_LENGTH"]
+    return min(config["encoder_length"] or longest, longest)
 
 
 def _as_positions(index: Any, length: int) -> torch.Tensor:

@@ -52,7 +52,7 @@ class RowPlan:
     user_start : ndarray
         Position of each interaction's user's first interaction, ``[n_interactions]``.
     width : int
-        Number of interactions a row may read (``MAX_ITEM_LIST_LENGTH``).
+        Number of interactions a row may read (``encoder_length``).
     targets_per_row : int
         At most so many targets a row: ``width`` makes windows, 1 makes RecBole's prefixes.
     seed : int

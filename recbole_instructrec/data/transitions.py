@@ -17,9 +17,6 @@ SPAN = 20
 #: Pairs that are counted at a time, about 4 GiB of them.
 MOST_PAIRS = 1 << 26
 
-#: What the way back counts where nothing else is said (checkpoints from before the option ``neighbour_back``).
-BACK = 0.5
-
 
 def transition_counts(
     item: np.ndarray,
@@ -27,7 +24,7 @@ def transition_counts(
     is_target: np.ndarray,
     is_known: np.ndarray,
     n_items: int,
-    back: float = BACK,
+    back: float,
     most: int = MOST_PAIRS,
 ) -> Iterator[sparse.csr_matrix]:
     """Weighted counts of pairs of items, the later of which is a training target.

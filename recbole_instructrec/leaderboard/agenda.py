@@ -80,7 +80,7 @@ class Agenda:
         Names of the lines that are wanted; all by default.
     records : sequence of mapping, optional
         Results of the data set. A run that there is a result of goes by that one's id, also where options have come
-        since, of which each is as it is by default.
+        since (:mod:`~recbole_instructrec.leaderboard.matching`).
 
     Raises
     ------

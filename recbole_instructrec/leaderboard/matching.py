@@ -9,6 +9,7 @@ from typing import Any
 
 from recbole_instructrec.leaderboard.plan import PROTOCOL, Entry
 from recbole_instructrec.leaderboard.runs import config_of, decisive, effective
+from recbole_instructrec.options import MEANT
 from recbole_instructrec.report import bare
 
 # The protocol, which columns of the data set are read, and what RecBole asks for with a softmax over all items.
@@ -23,7 +24,8 @@ def recorded(
     """Ids of the runs of a trial that there are results of, by seed.
 
     A result is of a trial when its configuration has the same values, however the plan writes them and whatever its
-    line was called. An option that one of them does not know counts as it is by default.
+    line was called. An option that one of them does not know counts as what was done before there was one
+    (:data:`~recbole_instructrec.options.MEANT`), or else as it is by default.
 
     Parameters
     ----------
@@ -79,7 +81,7 @@ def _is_of(wanted: Mapping[str, Any], record: Mapping[str, Any], options: Mappin
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any], model: str) -> bool:
     one, other = decisive(one), decisive(other)
-    default = _defaults(model) if one.keys() != other.keys() else {}
+    default = {**_defaults(model), **MEANT} if one.keys() != other.keys() else {}
     return all(
         one.get(name, default.get(name)) == other.get(name, default.get(name)) for name in one.keys() | other.keys()
     )

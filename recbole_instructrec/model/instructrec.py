@@ -31,7 +31,6 @@ from recbole_instructrec.data.dataset import (
     INSTRUCTION,
     encoder_length,
 )
-from recbole_instructrec.data.transitions import BACK
 from recbole_instructrec.model.behaviour import BehaviourEncoder
 from recbole_instructrec.model.fusion import ContextEncoder, Fusion
 from recbole_instructrec.model.hearing import Hearing
@@ -48,6 +47,7 @@ from recbole_instructrec.model.neighbours import ItemNeighbours, Moved
 from recbole_instructrec.model.reading.read_intents import ReadIntents
 from recbole_instructrec.model.sampled import SampledCatalogue
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
+from recbole_instructrec.options import MEANT
 from recbole_instructrec.pretrained import Catalogue, Pretrained, projections_of_weights_to_come
 
 # Finite, because minus infinity times a gradient of zero is not a number.
@@ -114,7 +114,7 @@ class InstructRec(Hearing):
         self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
         self.neighbours = nn.ModuleList(self._item_neighbours(config, dataset, texts, has_text))
         beside = config["network_weight"] if len(self.neighbours) else None
-        self.network_weight: float = 1.0 if beside is None else beside  # a checkpoint may lack it
+        self.network_weight: float = MEANT["network_weight"] if beside is None else beside  # a checkpoint may lack it
         self._tables = Kept()
         if pretrained is not None:
             pretrained.transfer(self)
@@ -143,7 +143,8 @@ class InstructRec(Hearing):
     def _item_neighbours(config: Any, dataset: Any, texts: np.ndarray, has_text: np.ndarray) -> list[ItemNeighbours]:
         found, longest = [], config["MAX_ITEM_LIST_LENGTH"]
         if weight := config["neighbour_weight"]:
-            back = BACK if config["neighbour_back"] is None else config["neighbour_back"]  # a checkpoint may lack it
+            back = config["neighbour_back"]
+            back = MEANT["neighbour_back"] if back is None else back  # a checkpoint may lack it
             counts, taken = dataset.transition_counts(back), dataset.target_counts()
             share, decay = config["neighbour_text"], config["neighbour_decay"]
             found.append(ItemNeighbours.of_transitions(counts, taken, texts, has_text, weight, share, decay, longest))
@@ -309,8 +310,11 @@ class InstructRec(Hearing):
 
     def _nearness(self, history: torch.Tensor, items: torch.Tensor | None, moved: Moved | None) -> torch.Tensor:
         """What neighbours add after n histories, ``[n, n_items]``."""
-        every = [cast(ItemNeighbours, near).of_histories(history, items, moved) for near in self.neighbours]
-        return torch.stack(every).sum(0)
+        first, *others = (cast(ItemNeighbours, near) for near in self.neighbours)
+        nearness = first.of_histories(history, items, moved)
+        for near in others:
+            nearness += near.of_histories(history, items, moved)
+        return nearness
 
     def _item_vectors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Item vectors, and the same with length 1 in float32, ``[n_items, d]`` each."""

@@ -221,11 +221,12 @@ class ItemNeighbours(nn.Module):
         Tensor
             ``[n, n_items]``, or as many columns as ``items``.
         """
-        places, n = self._places(items), self._at_a_time
-        begins = range(0, max(1, len(history)), n)
-        parts = [(history[at : at + n], moved and moved.part(slice(at, at + n))) for at in begins]
-        sums = torch.cat([self._sums(*self._counted(*part), places) for part in parts])
-        return self._score(_without(sums, history, places))
+        places = self._places(items)
+        sums = self._kept["value"].new_zeros(len(history), self.n_items if items is None else len(items))
+        for begin in range(0, len(history), self._at_a_time):
+            part = slice(begin, begin + self._at_a_time)
+            self._add_sums(sums[part], *self._counted(history[part], moved and moved.part(part)), places)
+        return self._score(_without(sums.clamp_(min=0.0), history, places))
 
     def entries(
         self, history: torch.Tensor, moved: Moved | None = None
@@ -319,16 +320,16 @@ class ItemNeighbours(nn.Module):
         row, item = (torch.from_numpy(places.astype(np.int64)) for places in (found.row, found.col))
         return row, item, torch.from_numpy(found.data)
 
-    def _sums(self, counted: torch.Tensor, weights: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
-        """s of all items, or of those that have a place, ``[n, n_items]``."""
+    def _add_sums(
+        self, sums: torch.Tensor, counted: torch.Tensor, weights: torch.Tensor, places: torch.Tensor | None
+    ) -> None:
+        """Add s of all items, or of those that have a place, to ``[n, n_items]``."""
         row, item, value = self._weighted(counted, weights)
-        width = self.n_items
         if places is not None:
-            width, item = int(places.max()) + 1, places[item]
+            item = places[item]
             there = item >= 0
             row, item, value = row[there], item[there], value[there]
-        sums = value.new_zeros(len(counted) * width)
-        return sums.index_add_(0, row * width + item, value).clamp_(min=0.0).view(len(counted), width)
+        sums.view(-1).index_add_(0, row * sums.shape[1] + item, value)
 
     def _places(self, items: torch.Tensor | None) -> torch.Tensor | None:
         """Where each item of the catalogue stands among some, -1 for those that are not there, ``[n_items]``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from recbole_instructrec.leaderboard.verify import compare
 from tests.leaderboard.test_plan import SMALL_PLAN, write_plan
 from tests.leaderboard.test_store import record as stored
 
-LATER = ("network_weight", "cooccurrence_weight")  # options that the first results did not have
+# Options that the first results did not have, as what they were made with.
+LATER = {"network_weight": 1.0, "neighbour_back": 0.5, "cooccurrence_weight": 0.0}
 
 
 def plan_of(folder: Path, **options: Any) -> Plan:
@@ -26,7 +28,7 @@ def plan_of(folder: Path, **options: Any) -> Plan:
     return Plan.read(write_plan(folder, {**SMALL_PLAN, "models": models}))
 
 
-def result(agenda: Agenda, lacks: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+def result(agenda: Agenda, lacks: Iterable[str] = (), **more: Any) -> dict[str, Any]:
     """A result as it was stored while some options were not known."""
     run = agenda.lines[0].trials[0]
     config = effective(config_of(run.model, run.dataset, run.options, run.seed, None))
@@ -35,21 +37,30 @@ def result(agenda: Agenda, lacks: tuple[str, ...] = (), **more: Any) -> dict[str
     return {**told, "id": identity({**told, "rows": ["none"]}), "rows": {"none": {"ndcg@10": 0.1}}}
 
 
-def test_an_option_that_has_come_since_is_as_by_default(films: Path, tmp_path: Path):
-    of_now = Agenda(plan_of(tmp_path), str(films))
+def test_an_option_that_has_come_since_is_what_was_done_before(films: Path, tmp_path: Path):
+    of_now = Agenda(plan_of(tmp_path, **LATER), str(films))
     before = result(of_now, LATER)
     assert before["id"] != of_now.lines[0].trials[0].id
-    known = Agenda(plan_of(tmp_path), str(films), records=[before])
+    plain = Agenda(plan_of(tmp_path), str(films), records=[before])
+    assert plain.lines[0].trials[0].id != before["id"], "by default something else is done now"
+    known = Agenda(plan_of(tmp_path, **LATER), str(films), records=[before])
     assert known.lines[0].trials[0].id == before["id"], "nothing is run twice"
     assert known.lines[0].others[0][0].id == of_now.lines[0].others[0][0].id, "the other seed is still to come"
     before["config"]["MASK_INDEX"] = "a name of a field, which runs of once kept"
-    assert RecordedAgenda(plan_of(tmp_path), [before]).lines[0].trials[0].id == before["id"]
+    assert RecordedAgenda(plan_of(tmp_path, **LATER), [before]).lines[0].trials[0].id == before["id"]
+
+
+def test_other_options_that_have_come_since_are_as_by_default(films: Path, tmp_path: Path):
+    agenda = Agenda(plan_of(tmp_path), str(films))
+    before = result(agenda, ("encoder_rank", "item_experts"))
+    assert before["id"] != agenda.lines[0].trials[0].id
+    assert Agenda(plan_of(tmp_path), str(films), records=[before]).lines[0].trials[0].id == before["id"]
 
 
 @pytest.mark.parametrize("options", [{"network_weight": 0.1}, {"cooccurrence_weight": 5.0}, {"neighbour_back": 1.0}])
 def test_a_plan_that_wants_another_value_has_no_result(films: Path, tmp_path: Path, options: dict[str, float]):
-    before = result(Agenda(plan_of(tmp_path), str(films)), LATER)
-    other = plan_of(tmp_path, **options)
+    before = result(Agenda(plan_of(tmp_path, **LATER), str(films)), LATER)
+    other = plan_of(tmp_path, **{**LATER, **options})
     assert Agenda(other, str(films), records=[before]).lines[0].trials[0].id != before["id"]
     assert RecordedAgenda(other, [before]).lines[0].trials[0].id == ""
 
@@ -67,7 +78,7 @@ def test_a_run_that_failed_is_tried_again_under_its_own_name(films: Path, tmp_pa
 
 
 def test_results_of_before_and_of_now_are_compared(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    agenda = Agenda(plan_of(tmp_path), str(films))
+    agenda = Agenda(plan_of(tmp_path, **LATER), str(films))
     before, now = result(agenda, LATER), result(agenda)
     assert same_run(before, now) and before["id"] != now["id"]
     changed = deepcopy(now)

@@ -14,8 +14,7 @@ from tests.support import trained_checkpoint, write_dataset
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = write_dataset(tmp_path_factory.mktemp("live"), "films")
-    return trained_checkpoint(data, learning_rate=0.01, neighbour_weight=0.0)  # what joins there: of_neighbours
+    return trained_checkpoint(write_dataset(tmp_path_factory.mktemp("live"), "films"), learning_rate=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +30,19 @@ def recommender(loaded: tuple, tmp_path: Path) -> Recommender:
 
 @pytest.fixture
 def of_neighbours(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Recommender:
-    """A model whose lists are made from item neighbours too."""
+    """A model whose lists are made from more item neighbours."""
     data = write_dataset(tmp_path_factory.mktemp("neighbours"), "films")
     return Recommender.load(
         trained_checkpoint(data, learning_rate=0.01, neighbour_weight=2.0, cooccurrence_weight=1.0, network_weight=0.8),
         tmp_path / "f.sqlite",
     )
+
+
+@pytest.fixture
+def of_none(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Recommender:
+    """A model whose lists are made from no item neighbours."""
+    data = write_dataset(tmp_path_factory.mktemp("none"), "films")
+    return Recommender.load(trained_checkpoint(data, learning_rate=0.01, neighbour_weight=0.0), tmp_path / "f.sqlite")
 
 
 @pytest.fixture

@@ -59,13 +59,13 @@ def test_a_word_that_is_not_the_attributes_name_is_named(recommender: Recommende
 
 
 @pytest.mark.parametrize(
-    ("kind", "user"), [("recommender", "u0"), ("recommender", "u4"), ("recommender", "u9"), ("of_neighbours", "u4")]
+    ("kind", "user"), [("of_none", "u0"), ("of_none", "u9"), ("recommender", "u4"), ("of_neighbours", "u4")]
 )
 def test_reasons_from_the_history_are_what_the_score_loses_without_each_item(
     request: pytest.FixtureRequest, kind: str, user: str
 ):
     recommender: Recommender = request.getfixturevalue(kind)
-    assert (len(recommender.model.neighbours) > 0) == (kind == "of_neighbours")
+    assert len(recommender.model.neighbours) == {"of_none": 0, "recommender": 1, "of_neighbours": 2}[kind]
     model, read = recommender.model, history(recommender, user)[-8:]
     assert len(read) > 2
     whole = model.full_sort_predict(rows(recommender, [read]))[0]
