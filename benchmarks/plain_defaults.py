@@ -1,8 +1,8 @@
 """What a data set of one's own gets: known data sets under another name, so that their own options are not read.
 
 What describes the items is told, as a user would (``dataset_configs/``); all else are InstructRec's general defaults,
-which were taken from what had been chosen on these data. ``--before=1`` gives those of before 2026-11-30: no neighbours,
-no texts in the item table, 50 items known.
+which were taken from what had been chosen on these data. ``--before=1`` gives those of before 2026-11-30: no
+neighbours, no texts in the item table, 50 items known.
 
     python -m benchmarks.plain_defaults --dataset=ml-100k
     python -m benchmarks.plain_defaults --dataset=lastfm-tags --data_path=dataset/ --before=1

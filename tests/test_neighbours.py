@@ -392,7 +392,7 @@ def test_a_list_that_is_given_counts_with_its_own_target(tmp_path: Path):
         alias_of_item_id=["item_id_list"],
     )  # fmt: skip
     name = train._dataset.field2token_id["item_id"]
-    counts = sparse.vstack(list(train._dataset.transition_counts()), format="csr")
+    counts = sparse.vstack(list(train._dataset.transition_counts(0.5)), format="csr")
     assert counts[name["i2"], name["i3"]] == 1.0 and counts[name["i1"], name["i3"]] == DECAY
     assert counts[name["i1"], name["i2"]] == 0.0
     took = train._dataset.taken_by_users().toarray()
