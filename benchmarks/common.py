@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 
 from recbole_instructrec.environment import environment
 
@@ -119,6 +120,25 @@ def build(model: str, seed: int = 2020, dataset: str = "ml-100k", same: bool = T
         "model": network,
         "trainer": trainer,
     }
+
+
+def settings_of(dataset: str) -> dict[str, Any]:
+    """What a data set is read with: its filters, as its plan has them, and what describes its items.
+
+    Parameters
+    ----------
+    dataset : str
+        Data set with a plan of the leaderboard and a ready configuration.
+
+    Returns
+    -------
+    dict
+        Options.
+    """
+    plan, own = (
+        yaml.safe_load((folder / f"{dataset}.yaml").read_text(encoding="utf-8")) for folder in (PLANS, CONFIGS)
+    )
+    return {**plan.get("options", {}), **own}
 
 
 @torch.no_grad()

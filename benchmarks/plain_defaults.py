@@ -15,10 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmarks.common import CONFIGS, PLANS, build, pending, record, recorded, start, table, timed
-from recbole_instructrec.checkpoint import read
+from benchmarks.common import build, pending, record, recorded, settings_of, start, table, timed
+from recbole_instructrec.leaderboard.plan import PlanError
+from recbole_instructrec.leaderboard.runs import config_of, data_files
 
 #: General defaults of before.
 BEFORE: dict[str, Any] = {
@@ -34,29 +33,26 @@ _NAME = "data-of-ones-own"  # has no options of its own
 
 
 def source_of(dataset: str, data_path: str) -> Path:
-    """Folder of a data set; of ml-100k, RecBole's copy where there is no other."""
-    folder = Path(data_path) / dataset
-    if dataset == "ml-100k" and not folder.is_dir():
-        import recbole
-
-        folder = Path(recbole.__file__).parent / "dataset_example" / dataset
-    if not folder.is_dir():
-        sys.exit(f"There is no folder {folder}. Name the folder of data sets with --data_path.")
-    return folder
+    """Folder of a data set; of ml-100k, RecBole's copy."""
+    config = config_of("Pop", dataset, {}, 0, data_path)
+    try:
+        data_files(config)
+    except PlanError as error:
+        sys.exit(str(error))
+    return Path(config["data_path"])
 
 
 def measure(dataset: str, source: Path, seed: int, options: dict[str, Any]) -> dict[str, Any]:
     """Train with the general defaults, row ``none``; validation and test figures of the best epoch."""
-    plan = yaml.safe_load((PLANS / f"{dataset}.yaml").read_text(encoding="utf-8"))
-    told = yaml.safe_load((CONFIGS / f"{dataset}.yaml").read_text(encoding="utf-8"))
-    told = {key: value for key, value in told.items() if key != "selected_features"}  # of other models
+    told = settings_of(dataset)
+    told.pop("selected_features", None)  # of other models
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / _NAME
         folder.mkdir()
         for file in source.glob(f"{dataset}.*"):
             (folder / f"{_NAME}{file.suffix}").symlink_to(file.resolve())
         here = {"data_path": place, "checkpoint_dir": place, "report_rows": []}
-        side = build("InstructRec", seed, _NAME, same=False, **{**plan.get("options", {}), **told, **here, **options})
+        side = build("InstructRec", seed, _NAME, same=False, **{**told, **here, **options})
         trainer, curve = side["trainer"], []
 
         def after_epoch(epoch: int, score: float) -> None:
@@ -64,8 +60,7 @@ def measure(dataset: str, source: Path, seed: int, options: dict[str, Any]) -> d
             print(f"epoch {epoch}: validation NDCG@10 {score:.4f}", flush=True)
 
         seconds, _ = timed(lambda: trainer.fit(side["train"], side["valid"], verbose=False, callback_fn=after_epoch))
-        side["model"].load_state_dict(read(trainer.saved_model_file)["state_dict"])
-        test = trainer.evaluate(side["test"], load_best_model=False)
+        test = trainer.evaluate(side["test"])
     figures = {name: round(float(test[name]), 6) for name in ("ndcg@10", "recall@10")}
     return {"seconds": round(seconds, 1), "curve": curve, "valid": max(curve), **figures}
 

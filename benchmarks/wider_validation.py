@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
-from benchmarks.common import CONFIGS, PLANS, build, pending, record, recorded, start, table
+from benchmarks.common import build, pending, record, recorded, settings_of, start, table
 from recbole_instructrec.checkpoint import read
 from recbole_instructrec.steering.measures import ndcg
 
@@ -114,15 +113,8 @@ def main() -> None:
         options = json.loads(args.options)
     except json.JSONDecodeError as error:
         sys.exit(f"--options is no JSON ({error}). Give it as '{{\"name\": value}}'.")
-    plan = yaml.safe_load((PLANS / f"{args.dataset}.yaml").read_text(encoding="utf-8"))
-    own = yaml.safe_load((CONFIGS / f"{args.dataset}.yaml").read_text(encoding="utf-8"))
-    settings = {
-        **plan.get("options", {}),
-        **own,
-        "dataset": args.dataset,
-        "data_path": args.data_path,
-        "report_rows": [],
-    }
+    here = {"dataset": args.dataset, "data_path": args.data_path, "report_rows": []}
+    settings = {**settings_of(args.dataset), **here}
     label, kept = args.label or "as it is", {"options": options, "last": args.last}
     for seed in range(2020, 2020 + args.seeds):
         if pending("wider_validation", seed, kept, dataset=args.dataset, label=label):

@@ -18,6 +18,13 @@ PROPERTIES = Path(__file__).parent / "properties"
 #: The default may have become another since.
 MEANT: dict[str, float] = {"neighbour_back": 0.5, "cooccurrence_weight": 0.0, "network_weight": 1.0}
 
+
+def as_meant(config: Any, name: str) -> float:
+    """A value that settings have, or what was done when they did not know the option (one of :data:`MEANT`)."""
+    value: float | None = config[name]
+    return MEANT[name] if value is None else value
+
+
 _SECTION = re.compile(r"^# --- (?P<title>.+?) -+$")
 _OPTION = re.compile(r"^(?P<name>[A-Za-z_]+):\s*(?P<default>.*?)\s*(?:#\s*(?P<text>.*))?$")
 _NESTED = re.compile(r"^  (?P<name>\w+):\s*(?P<default>\S+)")

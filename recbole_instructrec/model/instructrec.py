@@ -47,7 +47,7 @@ from recbole_instructrec.model.neighbours import ItemNeighbours, Moved
 from recbole_instructrec.model.reading.read_intents import ReadIntents
 from recbole_instructrec.model.sampled import SampledCatalogue
 from recbole_instructrec.model.text_vectors import FrozenTextEncoder
-from recbole_instructrec.options import MEANT
+from recbole_instructrec.options import as_meant
 from recbole_instructrec.pretrained import Catalogue, Pretrained, projections_of_weights_to_come
 
 # Finite, because minus infinity times a gradient of zero is not a number.
@@ -113,8 +113,7 @@ class InstructRec(Hearing):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config["temperature"])))
         self.repeat = nn.Parameter(torch.tensor(0.0)) if config["repeat_bias"] else None
         self.neighbours = nn.ModuleList(self._item_neighbours(config, dataset, texts, has_text))
-        beside = config["network_weight"] if len(self.neighbours) else None
-        self.network_weight: float = MEANT["network_weight"] if beside is None else beside  # a checkpoint may lack it
+        self.network_weight = as_meant(config, "network_weight") if len(self.neighbours) else 1.0
         self._tables = Kept()
         if pretrained is not None:
             pretrained.transfer(self)
@@ -143,12 +142,10 @@ class InstructRec(Hearing):
     def _item_neighbours(config: Any, dataset: Any, texts: np.ndarray, has_text: np.ndarray) -> list[ItemNeighbours]:
         found, longest = [], config["MAX_ITEM_LIST_LENGTH"]
         if weight := config["neighbour_weight"]:
-            back = config["neighbour_back"]
-            back = MEANT["neighbour_back"] if back is None else back  # a checkpoint may lack it
-            counts, taken = dataset.transition_counts(back), dataset.target_counts()
+            counts, taken = dataset.transition_counts(as_meant(config, "neighbour_back")), dataset.target_counts()
             share, decay = config["neighbour_text"], config["neighbour_decay"]
             found.append(ItemNeighbours.of_transitions(counts, taken, texts, has_text, weight, share, decay, longest))
-        if weight := config["cooccurrence_weight"]:
+        if weight := as_meant(config, "cooccurrence_weight"):
             found.append(ItemNeighbours.of_users(dataset.taken_by_users(), weight, longest))
         return found
 

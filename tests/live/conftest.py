@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,13 @@ from recbole_instructrec.live.loading import load
 from tests.support import trained_checkpoint, write_dataset
 
 
+def trained(folder: Path, **options: Any) -> Path:
+    return trained_checkpoint(write_dataset(folder, "films"), learning_rate=0.01, **options)
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_checkpoint(write_dataset(tmp_path_factory.mktemp("live"), "films"), learning_rate=0.01)
+    return trained(tmp_path_factory.mktemp("live"))
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +36,20 @@ def recommender(loaded: tuple, tmp_path: Path) -> Recommender:
 @pytest.fixture
 def of_neighbours(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Recommender:
     """A model whose lists are made from more item neighbours."""
-    data = write_dataset(tmp_path_factory.mktemp("neighbours"), "films")
-    return Recommender.load(
-        trained_checkpoint(data, learning_rate=0.01, neighbour_weight=2.0, cooccurrence_weight=1.0, network_weight=0.8),
-        tmp_path / "f.sqlite",
-    )
+    folder = tmp_path_factory.mktemp("neighbours")
+    file = trained(folder, neighbour_weight=2.0, cooccurrence_weight=1.0, network_weight=0.8)
+    return Recommender.load(file, tmp_path / "f.sqlite")
+
+
+@pytest.fixture(scope="module")
+def without_neighbours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("none"), neighbour_weight=0.0)
 
 
 @pytest.fixture
-def of_none(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Recommender:
+def of_none(without_neighbours: Path, tmp_path: Path) -> Recommender:
     """A model whose lists are made from no item neighbours."""
-    data = write_dataset(tmp_path_factory.mktemp("none"), "films")
-    return Recommender.load(trained_checkpoint(data, learning_rate=0.01, neighbour_weight=0.0), tmp_path / "f.sqlite")
+    return Recommender.load(without_neighbours, tmp_path / "f.sqlite")
 
 
 @pytest.fixture
