@@ -132,6 +132,26 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def wrong_values(told: Any) -> list[str]:
+    """Options with values that cannot work, each with what it must be.
+
+    Parameters
+    ----------
+    told : mapping or recbole.config.Config
+        Values by name.
+
+    Returns
+    -------
+    list of str
+        One message an option.
+    """
+    return [
+        f"{name} must be {rule}, not {told[name]!r}"
+        for name, (holds, rule) in _CHECKS.items()
+        if name in told and not holds(told[name])
+    ]
+
+
 def check_options(config: Any) -> None:
     """Refuse values that cannot work and misspelt names, before anything is loaded.
 
@@ -148,11 +168,7 @@ def check_options(config: Any) -> None:
     """
     from recbole_instructrec.checkpoint import OF_THE_PROCESS, check_readable, state_file  # torch: --help needs it not
 
-    wrong = [
-        f"{name} must be {rule}, not {config[name]!r}"
-        for name, (holds, rule) in _CHECKS.items()
-        if name in config and not holds(config[name])
-    ]
+    wrong = wrong_values(config)
     if config["train_neg_sample_args"]["distribution"] != "none":
         wrong.append("train_neg_sample_args must be ~ (None): InstructRec trains with a softmax over all items")
     if config["pretrained"] and config["resume"]:

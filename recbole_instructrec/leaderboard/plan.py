@@ -349,7 +349,7 @@ def _equal_lines(entries: list[Entry]) -> list[str]:
 
 
 def unknown_names(entries: list[Entry]) -> list[str]:
-    """Models and options that RecBole does not know.
+    """Models and options that RecBole does not know, and values that InstructRec refuses.
 
     Parameters
     ----------
@@ -359,13 +359,14 @@ def unknown_names(entries: list[Entry]) -> list[str]:
     Returns
     -------
     list of str
-        One message a name.
+        One message a name or value.
     """
     import recbole
     from recbole.utils import argument_list
 
     from recbole_instructrec.leaderboard.runs import model_class
     from recbole_instructrec.options import options as options_of_ours
+    from recbole_instructrec.options import wrong_values
 
     inside = Path(recbole.__file__).parent
     models = _models_in(inside / "model") | {"InstructRec"}
@@ -388,6 +389,8 @@ def unknown_names(entries: list[Entry]) -> list[str]:
         known = general | _keys_of(inside / "properties" / "model" / f"{entry.model}.yaml")
         if entry.model == "InstructRec":
             known |= {option.name for option in options_of_ours()}
+            said_wrong = {message: None for trial in entry.trials for message in wrong_values(trial)}
+            wrong += [f"{entry.name}: {message}" for message in said_wrong]
         for name in sorted({name for trial in entry.trials for name in trial} - known):
             wrong.append(f"{entry.name}: nothing reads the option {name!r}{did_you_mean(name, known, 0.8)}")
     return wrong
