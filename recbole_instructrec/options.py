@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -90,14 +90,22 @@ def _share(value: Any) -> bool:
     return _number(0, 1)(value) and value < 1
 
 
+def _names(value: Any) -> bool:
+    """Nothing, a name or several; the characters of a name are texts, too."""
+    return value is None or (isinstance(value, Iterable) and all(isinstance(one, str) for one in value))
+
+
 _ROWS = {"none", "history", "file", "intent", "shuffled"}
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "instruction_mix": (
         lambda v: isinstance(v, dict) and bool(v),
         "a dict of shares, such as {none: 0.7, intent: 0.3}",
     ),
-    "instruction_language": (lambda v: bool(listed(v)), "a language or a list of languages, such as en"),
-    "report_rows": (lambda v: set(listed(v)) <= _ROWS, f"a list of some of {', '.join(sorted(_ROWS))}"),
+    "instruction_language": (lambda v: _names(v) and bool(listed(v)), "a language or a list of languages, such as en"),
+    "report_rows": (
+        lambda v: _names(v) and set(listed(v)) <= _ROWS,
+        f"a list of some of {', '.join(sorted(_ROWS))}",
+    ),
     "instruction_tokens": (_number(1), "a number of at least 1"),
     "item_experts": (_number(1), "a number of at least 1"),
     "item_text_size": (_number(1), "a number of at least 1"),

@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 from recbole_instructrec.leaderboard.ranks import KNOWN
+from recbole_instructrec.options import options as options_of_ours
+from recbole_instructrec.options import wrong_values
 from recbole_instructrec.report import TOLD
 from recbole_instructrec.spelling import did_you_mean
 
@@ -199,7 +201,7 @@ class _Reader:
             self.wrong.append("reported must be a list of figures: model, metrics, source")
             told = []
         reported = [self._reported(one) for one in told]
-        self.wrong += unknown_names(entries) + _equal_lines(entries)
+        self.wrong += unknown_names(entries) + _refused_values(entries) + _equal_lines(entries)
         if self.wrong:
             raise PlanError(f"{file} cannot be run:\n" + "\n".join(f"  - {mistake}" for mistake in self.wrong))
         return Plan(
@@ -348,8 +350,20 @@ def _equal_lines(entries: list[Entry]) -> list[str]:
     return wrong
 
 
+def _refused_values(entries: list[Entry]) -> list[str]:
+    """Values that every run of a line would be stopped by; a value that all trials share is named once."""
+    said = (
+        f"{entry.name}: {message}"
+        for entry in entries
+        if entry.model == "InstructRec"
+        for trial in entry.trials
+        for message in wrong_values(trial)
+    )
+    return list(dict.fromkeys(said))
+
+
 def unknown_names(entries: list[Entry]) -> list[str]:
-    """Models and options that RecBole does not know, and values that InstructRec refuses.
+    """Models and options that RecBole does not know.
 
     Parameters
     ----------
@@ -359,14 +373,12 @@ def unknown_names(entries: list[Entry]) -> list[str]:
     Returns
     -------
     list of str
-        One message a name or value.
+        One message a name.
     """
     import recbole
     from recbole.utils import argument_list
 
     from recbole_instructrec.leaderboard.runs import model_class
-    from recbole_instructrec.options import options as options_of_ours
-    from recbole_instructrec.options import wrong_values
 
     inside = Path(recbole.__file__).parent
     models = _models_in(inside / "model") | {"InstructRec"}
@@ -389,8 +401,6 @@ def unknown_names(entries: list[Entry]) -> list[str]:
         known = general | _keys_of(inside / "properties" / "model" / f"{entry.model}.yaml")
         if entry.model == "InstructRec":
             known |= {option.name for option in options_of_ours()}
-            said_wrong = {message: None for trial in entry.trials for message in wrong_values(trial)}
-            wrong += [f"{entry.name}: {message}" for message in said_wrong]
         for name in sorted({name for trial in entry.trials for name in trial} - known):
             wrong.append(f"{entry.name}: nothing reads the option {name!r}{did_you_mean(name, known, 0.8)}")
     return wrong

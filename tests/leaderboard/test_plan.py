@@ -96,6 +96,10 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path):
             {"InstructRec": {"search": {"hidden_dropout_prob": [0.2, 1.2]}}},
             "InstructRec: hidden_dropout_prob must be a number of at least 0 and below 1, not 1.2",
         ),
+        (
+            {"InstructRec": {"untuned": "x", "options": {"report_rows": 3}}},
+            "InstructRec: report_rows must be a list of",
+        ),
         ({"DeepFM": {"untuned": "x"}}, "no sequential or general model named 'DeepFM'"),
         ({"Pop": {"untuned": "x", "options": {"topk": [5]}}}, "Pop: topk is the protocol, which all lines share"),
         (
