@@ -11,6 +11,8 @@ from recbole.model.sequential_recommender import FDSA, BERT4Rec, GRU4Rec, LightS
 from torch import nn
 from torch.nn import functional as F
 
+from recbole_instructrec.leaderboard.light_attention import attend, attend_at
+
 #: Models whose score comes from the position of the last item alone.
 _LAST_ITEM = (SASRec, SASRecF, FDSA)
 #: Models in which padding changes no output that is used. In LightSANs it does.
@@ -88,15 +90,14 @@ def _by_length(model: nn.Module, item_seq: torch.Tensor, *others: torch.Tensor) 
     return torch.cat(found)[order.argsort()]
 
 
-def _last_item_only(model: LightSANs, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
-    """LightSANs' forward pass, with the last layer's feed-forward part at the position of the last item only."""
+def _light_sans(model: LightSANs, item_seq: torch.Tensor, item_seq_len: torch.Tensor) -> torch.Tensor:
+    """LightSANs' forward pass, with the last layer at the position of the last item only."""
     items, positions = model.embedding_layer(item_seq)
     hidden = model.dropout(model.LayerNorm(items))
     *before, last = model.trm_encoder.layer
     for layer in before:
-        hidden = layer(hidden, positions)
-    attended = last.multi_head_attention(hidden, positions)
-    found: torch.Tensor = last.feed_forward(model.gather_indexes(attended, item_seq_len - 1))
+        hidden = layer.feed_forward(attend(layer.multi_head_attention, hidden, positions))
+    found: torch.Tensor = last.feed_forward(attend_at(last.multi_head_attention, hidden, positions, item_seq_len - 1))
     return found
 
 
@@ -124,6 +125,6 @@ def leave_out_padding(model: nn.Module) -> None:
     if type(model) in _PADDED:
         model.forward = MethodType(_by_length, model)  # bound methods are copied with their model
     if type(model) is LightSANs:
-        model.forward = MethodType(_last_item_only, model)
+        model.forward = MethodType(_light_sans, model)
     if type(model) is BERT4Rec and model.loss_type == "CE":
         model.calculate_loss = MethodType(_loss_of_masked, model)  # type: ignore[assignment]
