@@ -10,6 +10,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+from recbole_instructrec.report import TOLD
 from recbole_instructrec.spelling import did_you_mean
 
 PROPERTIES = Path(__file__).parent / "properties"
@@ -95,7 +96,6 @@ def _names(value: Any) -> bool:
     return value is None or (isinstance(value, Iterable) and all(isinstance(one, str) for one in value))
 
 
-_ROWS = {"none", "history", "file", "intent", "shuffled"}
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "instruction_mix": (
         lambda v: isinstance(v, dict) and bool(v),
@@ -103,8 +103,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "instruction_language": (lambda v: _names(v) and bool(listed(v)), "a language or a list of languages, such as en"),
     "report_rows": (
-        lambda v: _names(v) and set(listed(v)) <= _ROWS,
-        f"a list of some of {', '.join(sorted(_ROWS))}",
+        lambda v: _names(v) and set(listed(v)) <= set(TOLD),
+        f"a list of some of {', '.join(sorted(TOLD))}",
     ),
     "instruction_tokens": (_number(1), "a number of at least 1"),
     "item_experts": (_number(1), "a number of at least 1"),
