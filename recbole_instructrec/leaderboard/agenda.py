@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -138,17 +138,45 @@ class Agenda:
         known = set(self.ids())
         return [record for record in records.values() if record["id"] in known and record["status"] == FAILED]
 
-    def seconds_left(self, records: Records, jobs: int) -> float | None:
-        """Estimate from the runs of the same models that are done; None while there is a model without any."""
+    def seconds_left(
+        self, records: Records, jobs: int, progress: Callable[[Run], Mapping[str, Any] | None] = lambda run: None
+    ) -> float | None:
+        """Estimate from the runs of the same models that are done, and from how far those are that have been begun.
+
+        Parameters
+        ----------
+        records : mapping of str to mapping
+            Results by the ids of their runs.
+        jobs : int
+            Runs at a time.
+        progress : callable
+            What is known of a run that has been begun (:func:`~recbole_instructrec.leaderboard.execute.progress`).
+
+        Returns
+        -------
+        float or None
+            Seconds; None while there is a model without any run that is done.
+        """
         done = [record for record in records.values() if record["status"] == DONE]
-        total = 0.0
+        rest: list[float] = []
         for line in self.lines:
-            own = [record["seconds"] for record in done if record["model"] == line.entry.model]
             left = line.left(records)
-            if left and not own:
+            if not left:
+                continue
+            own = [record for record in done if record["model"] == line.entry.model]
+            if not own:
                 return None
-            total += left * statistics.median(own) if left else 0.0
-        return total / jobs
+            seconds, epochs = (statistics.median(record[what] for record in own) for what in ("seconds", "epochs"))
+            begun = [told for run in line.to_do(records) if (told := progress(run)) and told["curve"]]
+            rest += [_seconds_to_end(told, epochs) for told in begun] + [seconds] * (left - len(begun))
+        return max(sum(rest) / jobs, *rest, 0.0)  # one run cannot be shared
+
+
+def _seconds_to_end(told: Mapping[str, Any], epochs: float) -> float:
+    """Of a run under way at its own pace, when it ends after so many epochs, or after its next where it is beyond."""
+    trained = len(told["curve"])
+    seconds: float = told["seconds"] / trained * max(epochs - trained, 1)
+    return seconds
 
 
 def _missing_data(plan: Plan, data_path: str | None) -> str:

@@ -27,6 +27,7 @@ def add_parser(commands: Any) -> None:
         part.add_argument("--data_path", help="folder of data sets (default: dataset/; of ml-100k, RecBole's)")
         part.add_argument("--models", default="", help="only these lines of the table, separated by commas")
         part.add_argument("--seeds", type=int, help="only so many seeds of each line")
+        part.add_argument("--work", type=Path, help="folder of runs under way (default: work, beside the results)")
     for part in (run, status, report, verify):
         part.add_argument("--store", type=Path, default=STORE, help=f"folder of results (default: {STORE})")
     run.add_argument("--jobs", type=int, default=1, help="runs at a time")
@@ -34,7 +35,6 @@ def add_parser(commands: Any) -> None:
     run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what runs train on")
     run.add_argument("--threads", type=int, default=1, help="of each run")
     run.add_argument("--max-minutes", type=float, help="begin no epoch after so many minutes; what is begun is kept")
-    run.add_argument("--work", type=Path, help="folder of runs under way (default: work, beside that of the results)")
     run.add_argument("--retry-failed", action="store_true", help="try again what has failed")
     verify.add_argument("--against", type=Path, help="folder of other results: their runs must have the same metrics")
     report.add_argument(
@@ -93,7 +93,7 @@ def work(args: argparse.Namespace) -> int:
     agenda = Agenda(plan, data_path, [name for name in args.models.split(",") if name], records)
     _report_damage(store, plan.dataset)
     if args.action == "status":
-        return _status(agenda, store)
+        return _status(agenda, store, args.work or folder_of_work(store))
     if args.jobs < 1 or args.threads < 1:
         raise ValueError("--jobs and --threads must be at least 1.")
     until = np.inf if args.max_minutes is None else time.time() + 60 * args.max_minutes
@@ -122,7 +122,9 @@ def _report_damage(store: Any, dataset: str) -> None:
         print(f"left aside: {damaged}")
 
 
-def _status(agenda: Any, store: Any) -> int:
+def _status(agenda: Any, store: Any, folder: Path) -> int:
+    from recbole_instructrec.leaderboard.execute import progress
+    from recbole_instructrec.leaderboard.runs import work_folder
     from recbole_instructrec.leaderboard.schedule import clock
     from recbole_instructrec.leaderboard.store import DONE, of_runs
 
@@ -137,7 +139,7 @@ def _status(agenda: Any, store: Any) -> int:
             f"seeds of the best {len(line.figures(records))}/{len(line.entry.seeds)}"
             + (f", {failed} failed" if failed else "")
         )
-    seconds = agenda.seconds_left(records, 1)
+    seconds = agenda.seconds_left(records, 1, lambda run: progress(work_folder(folder, run)))
     left = agenda.left(records)
     print(f"{left} runs left" + (f", about {clock(seconds)} in one process" if left and seconds is not None else ""))
     return 0

@@ -303,16 +303,19 @@ class Scheduler:
                 self._under_way[run.id] = (run, self.executor.start(run), time.time())
                 print(f"begun   {name_of(run.plain())}", flush=True)
 
+    def _progress(self, run: Run) -> dict[str, Any] | None:
+        return progress(work_folder(self.conditions.work, run))
+
     def _show(self, records: Mapping[str, Mapping[str, Any]], now: bool = False) -> None:
         if not now and time.time() - self._shown < _SHOW_EVERY:
             return
         self._shown = time.time()
         done, left = sum(record["status"] == DONE for record in records.values()), self.agenda.left(records)
-        seconds = self.agenda.seconds_left(records, self.jobs) if left else 0.0
+        seconds = self.agenda.seconds_left(records, self.jobs, self._progress) if left else 0.0
         print(f"-- {done} done, {left} left, about {'?' if seconds is None else clock(seconds)} to go", flush=True)
         for run, _, begun in self._under_way.values():
             text = f"   {name_of(run.plain())}: {clock(time.time() - begun)}"
-            told = progress(work_folder(self.conditions.work, run))
+            told = self._progress(run)
             if told and told["curve"]:
                 best = max(epoch["score"] for epoch in told["curve"])
                 text += f", epoch {len(told['curve'])} of at most {told['of']}, best valid {best:.4f}"

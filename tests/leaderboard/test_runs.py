@@ -202,6 +202,23 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     assert "| GRU4Rec |" not in text and "| Pop |" in text
 
 
+def test_the_time_that_is_left_falls_with_every_epoch(tmp_path: Path, films: Path):
+    agenda = agenda_of(tmp_path, films, only=("GRU4Rec",))
+    first, second = agenda.lines[0].trials
+    assert agenda.seconds_left({}, 1) is None, "nothing is known of this model"
+    records = {first.id: {"id": first.id, "model": "GRU4Rec", "status": "done", "seconds": 100.0, "epochs": 20}}
+    assert agenda.left(records) == 2, "a trial, and then another seed of the better one"
+    assert agenda.seconds_left(records, 1) == 200 and agenda.seconds_left(records, 2) == 100
+
+    def after(epochs: int, seconds: float = 10.0) -> dict[str, Any]:
+        return {"of": 300, "seconds": seconds * epochs, "curve": [{}] * epochs}
+
+    for epochs, left in ((0, 200), (1, 100 + 19 * 10), (15, 100 + 5 * 10), (19, 110), (30, 110)):
+        told = {second.id: after(epochs)}
+        assert agenda.seconds_left(records, 1, lambda run, told=told: told.get(run.id)) == left, epochs
+    assert agenda.seconds_left(records, 4, lambda run: after(1)) == 19 * 10, "a run is not shared between processes"
+
+
 def test_ranks_with_seen_items_left_out(tmp_path: Path, films: Path):
     line = agenda_of(tmp_path, films, only=("GRU4Rec",)).lines[0]
     record = execute(line.trials[0], Conditions(tmp_path / "work", str(films)))
