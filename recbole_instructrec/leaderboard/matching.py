@@ -63,12 +63,15 @@ def same_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def beside_defaults(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a result that are not the model's defaults, without those that are the same for a whole table."""
+    """Options of a result that are not the model's defaults, without those that are the same for a whole table.
+
+    What has no default is shown, too: a model that is not RecBole's has no file of them.
+    """
     default = _defaults(record["model"])
     return {
         name: value
         for name, value in record["config"].items()
-        if name not in _OF_TABLES and name in default and default[name] != value
+        if name not in _OF_TABLES and (name not in default or default[name] != value)
     }
 
 

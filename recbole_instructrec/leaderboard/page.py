@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -37,12 +38,13 @@ TERMS = (
     "the target* are RecBole's models told the validation item as well. *Tuning*: the options of InstructRec were "
     "chosen on validation for each data set while it was developed, among the dozens of configurations that "
     "docs/experiments.md tells; other models have RecBole's defaults and the trials of their line. A **bold figure** "
-    "is a win: every other model of the plan has been calculated, the paired 95 % interval over users lies above 0 "
-    "against each, and every corrected p is below .05. *Minutes*: of training epochs; - where there are none, as what "
+    "is a win of InstructRec, the line that is tested against all others: every other model of the plan has been "
+    "calculated with all its seeds, the paired 95 % interval over users lies above 0 against each, and every corrected "
+    "p is below .05. *Minutes*: of training epochs; - where there are none, as what "
     "ItemKNN and EASE calculate comes before them (docs/leaderboard.md)."
 )
 
-_CITATION = """@software{recbole_instructrec,
+_CITATION = """@software{recbole_instructrec_KEY,
   title   = {recbole-instructrec: InstructRec for RecBole},
   author  = {{recbole-instructrec contributors}},
   year    = {YEAR},
@@ -101,7 +103,9 @@ def page(table: Table) -> str:
     parts.append(
         "Means over seeds; InstructRec's mean is until the best score of any seed of the other. Processor seconds of "
         "training (on an accelerator, seconds of the clock); other work on the machine lengthens them by up to a "
-        "quarter. Evaluation is not in them, nor what is done before the first epoch: reading the data, encoding texts "
+        "quarter. No figure of the last column is below one epoch, which may be more than what it took: what is "
+        "counted before the first epoch (the line *neighbours alone*) can have passed the score by then. Evaluation "
+        "is not in them, nor what is done before the first epoch: reading the data, encoding texts "
         "once for a data set, counting what was taken together, which is all that the lines with a - do. What that "
         "takes: `python -m benchmarks.preparation`; docs/leaderboard.md."
     )
@@ -303,24 +307,37 @@ def _commands(table: Table) -> list[str]:
     ]
 
 
+def _counted(names: Sequence[str]) -> str:
+    """Each name once, with how often it occurs."""
+    return ", ".join(name if n == 1 else f"{name} ({n})" for name, n in Counter(names).items())
+
+
 def _environment(table: Table) -> list[str]:
     records = [record for row in table.rows for record in row.records]
-    kinds: dict[tuple[str, ...], int] = {}
+    kinds: dict[tuple[str, ...], list[str]] = {}
     by_id = {record["id"]: record for record in records}  # rows share runs
-    for record in by_id.values():
+    names = {record["id"]: row.line.entry.name for row in table.rows for record in row.records}
+    for id, record in by_id.items():
         versions = record["versions"]
         where = record["accelerator"] or record["processor"]
         libraries = ", ".join(f"{name} {versions[name]}" for name in ("recbole", "torch", "numpy", "pandas", "scipy"))
         commit = f"{record['commit']}{' and changes' if record['dirty'] else ''}"
         key = (where, f"{record['threads']} thread", f"Python {record['python']}, {libraries}", commit)
-        kinds[key] = kinds.get(key, 0) + 1
-    lines = [[*key, str(n)] for key, n in sorted(kinds.items())]
+        kinds.setdefault(key, []).append(names[id])
+    lines = [[*key, _counted(of)] for key, of in sorted(kinds.items())]
     from recbole_instructrec.version import __version__
 
     date = max((str(record["date"]) for record in records), default="")[:10]
     digest = hash_of({id: record["ranks"] for id, record in by_id.items()})
     name = table.plan.name.replace("_", r"\_")
-    told = {"VERSION": __version__, "TABLE": name, "YEAR": date[:4], "DATE": date, "HASH": digest}
+    told = {
+        "KEY": table.plan.name,
+        "VERSION": __version__,
+        "TABLE": name,
+        "YEAR": date[:4],
+        "DATE": date,
+        "HASH": digest,
+    }
     citation = _CITATION
     for name, value in told.items():
         citation = citation.replace(name, value)

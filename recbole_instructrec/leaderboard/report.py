@@ -88,6 +88,8 @@ def front_page(tables: Sequence[Table]) -> str:
             parts.append("No run has ended well yet.")
             continue
         parts += [plain(table.rows, table), *table.caveat]
+        if table.unfinished:
+            parts.append(f"Still to be calculated: {', '.join(table.unfinished)}.")
         best = table.best_reported
         if best is not None:
             parts.append(

@@ -152,9 +152,19 @@ class Table:
 
     @property
     def others(self) -> tuple[int, int]:
-        """Lines of other models that have figures, and how many the plan has."""
+        """Lines of other models that have figures of all their seeds, and how many lines the plan has."""
         named = [line for line in self.lines if line.entry.model != OURS]
-        return sum(bool(line.figures(self.records)) for line in named), len(named)
+        return sum(len(line.figures(self.records)) == len(line.entry.seeds) for line in named), len(named)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Names of lines that seeds are missing of, and how many are there."""
+        found = [(line.entry, len(line.figures(self.records))) for line in self.lines]
+        return [
+            f"{entry.name} ({done} of {len(entry.seeds)} seeds)" if done else entry.name
+            for entry, done in found
+            if done < len(entry.seeds)
+        ]
 
     def _differences(self) -> dict[tuple[str, str], dict[str, tuple[Difference, float]]]:
         """Of every row of the line that stands for InstructRec against every other model, of its lines without some
@@ -172,7 +182,7 @@ class Table:
         return found
 
     def wins(self, own: Row) -> bool:
-        """Whether InstructRec's row is better than every other model of the plan: all calculated, intervals above 0."""
+        """Whether InstructRec's row is better than every other model of the plan: all seeds done, intervals above 0."""
         if not own.main:
             return False
         against = self.differences.get((own.line.entry.name, own.row), {})

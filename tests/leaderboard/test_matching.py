@@ -93,6 +93,10 @@ def test_results_of_before_and_of_now_are_compared(films: Path, tmp_path: Path, 
 def test_options_beside_the_defaults(films: Path, tmp_path: Path):
     agenda = Agenda(plan_of(tmp_path, network_weight=0.5), str(films))
     assert beside_defaults(result(agenda)) == {"epochs": 2, "network_weight": 0.5}
+    own = "recbole_instructrec.leaderboard.item_models:EASEOfHistories"
+    models = {"Mine": {"model": own, "untuned": "a test", "options": {"reg_weight": 7.0}}}
+    agenda = Agenda(Plan.read(write_plan(tmp_path, {**SMALL_PLAN, "models": models})), str(films))
+    assert beside_defaults(result(agenda))["reg_weight"] == 7.0, "a model that is not RecBole's has no defaults"
 
 
 def test_files_of_one_line_hide_no_other(tmp_path: Path, films: Path):

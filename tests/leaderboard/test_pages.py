@@ -96,6 +96,26 @@ def test_a_win_is_one_over_every_other_model(
         assert ("† Times are odd." in text) == win
 
 
+def test_a_win_asks_for_all_seeds_of_the_others(plan: Plan, records: list[dict[str, Any]], tmp_path: Path):
+    models = {**PLAN["models"], "Pop": {**PLAN["models"]["Pop"], "seeds": [1, 2]}}
+    more = Plan.read(write_plan(tmp_path, {**PLAN, "models": models}))
+    for read, done, unfinished in ((plan, 2, []), (more, 1, ["Pop (1 of 2 seeds)"])):
+        table = table_of(read, records)
+        (own,) = (row for row in table.rows if row.main)
+        table.differences["InstructRec", "none"] = {"Pop": (CLEAR, CLEAR.p), "It's": (CLEAR, CLEAR.p)}
+        assert table.others == (done, 2) and table.unfinished == unfinished
+        assert table.wins(own) == (not unfinished)
+        assert ("Still to be calculated: Pop (1 of 2 seeds).\n" in front_page([table])) == bool(unfinished)
+
+
+def test_lines_tables_and_commits_are_told_apart(plan: Plan, records: list[dict[str, Any]]):
+    text = page(table_of(plan, [{**records[0], "commit": "abc"}, *({**r, "commit": "def"} for r in records[1:])]))
+    assert "@software{recbole_instructrec_films," in text, "two tables can be cited together"
+    made = [line.split(" | ")[-2:] for line in text.split("## Environment")[1].splitlines() if " | " in line]
+    assert made[-2] == ["abc", "Pop |"]
+    assert made[-1][0] == "def" and set(made[-1][1].removesuffix(" |").split(", ")) == {"InstructRec", "It's"}
+
+
 def test_what_trains_nothing_has_no_minutes(plan: Plan, records: list[dict[str, Any]]):
     text = page(table_of(plan, records))
     times = text.split("## Time")[1].split("##")[0]
