@@ -109,7 +109,7 @@ def test_a_win_asks_for_all_seeds_of_the_others(plan: Plan, records: list[dict[s
 
 
 def test_lines_tables_and_commits_are_told_apart(plan: Plan, records: list[dict[str, Any]]):
-    text = page(table_of(plan, [{**records[0], "commit": "abc"}, *({**r, "commit": "def"} for r in records[1:])]))
+    text = page(table_of(plan, [{**r, "commit": "def" if n else "abc", "dirty": False} for n, r in enumerate(records)]))
     assert "@software{recbole_instructrec_films," in text, "two tables can be cited together"
     made = [line.split(" | ")[-2:] for line in text.split("## Environment")[1].splitlines() if " | " in line]
     assert made[-2] == ["abc", "Pop |"]
