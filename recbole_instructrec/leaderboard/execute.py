@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,15 @@ from recbole_instructrec.leaderboard.allocator import keep_freed_memory
 from recbole_instructrec.leaderboard.layers import use_fast_layers
 from recbole_instructrec.leaderboard.ranks import asked, packed, ranks_of
 from recbole_instructrec.leaderboard.resuming import Resumable, forget
-from recbole_instructrec.leaderboard.runs import Run, config_of, effective, leaves_seen_out, model_class, work_folder
+from recbole_instructrec.leaderboard.runs import (
+    Run,
+    commit_of,
+    config_of,
+    effective,
+    leaves_seen_out,
+    model_class,
+    work_folder,
+)
 from recbole_instructrec.leaderboard.sequences import leave_out_padding
 from recbole_instructrec.leaderboard.store import DONE, FAILED, claimed
 
@@ -104,14 +112,15 @@ def progress(folder: Path) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``of`` (epochs at most), ``seconds`` and ``curve`` (an entry an epoch); None where there is no such file, or
-        none that can be read.
+        ``of`` (epochs at most), ``seconds``, ``commits`` (of its code so far) and ``curve`` (an entry an epoch); None
+        where there is no such file, or none that can be read.
     """
     try:
         told = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
         if [epoch["epoch"] for epoch in told["curve"]] != list(range(len(told["curve"]))):
             return None
-        return {"of": int(told["of"]), "seconds": float(told["seconds"]), "curve": told["curve"]}
+        commits = [str(commit) for commit in told.get("commits", [])]  # not kept by what began before 2026-12-01
+        return {"of": int(told["of"]), "seconds": float(told["seconds"]), "commits": commits, "curve": told["curve"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -131,7 +140,7 @@ def _execute(run: Run, conditions: Conditions) -> dict[str, Any]:
     record: dict[str, Any] = {**run.plain(), **environment()}
     if conditions.device == "cpu":
         record["accelerator"] = None  # there may be one that is not used
-    execution = _Execution(run, conditions)
+    execution = _Execution(run, conditions, record)
     try:
         record |= {"status": DONE, **execution.result()}
     except (Paused, KeyboardInterrupt):
@@ -155,10 +164,11 @@ class _Measured(NamedTuple):
 class _Execution:
     """State of one execution."""
 
-    def __init__(self, run: Run, conditions: Conditions) -> None:
+    def __init__(self, run: Run, conditions: Conditions, record: Mapping[str, Any]) -> None:
         self.run, self.conditions = run, conditions
         self.folder = work_folder(conditions.work, run)
         self.curve: list[dict[str, Any]] = []
+        self.commits = [commit_of(record)]
         self._begun, self._earlier = time.perf_counter(), 0.0
 
     @property
@@ -212,6 +222,7 @@ class _Execution:
             "asked": targets,
             "epochs": len(self.curve),
             "curve": self.curve,
+            **({"commits": self.commits} if len(self.commits) > 1 else {}),
             "train_seconds": round(sum(epoch["train_seconds"] for epoch in self.curve), 2),
             "evaluation_seconds": round(seconds, 2),
             "memory_mib": _peak_memory(),
@@ -230,6 +241,7 @@ class _Execution:
         done = state.go_on(len(told["curve"]))
         if done:
             self.curve, self._earlier = told["curve"][:done], told["seconds"]
+            self.commits = list(dict.fromkeys([*told["commits"], *self.commits]))
 
     def _watch(self, trainer: Any, state: Resumable) -> None:
         """Time every epoch, and keep what is needed to go on after it."""
@@ -266,8 +278,9 @@ class _Execution:
     def _write_progress(self, epochs: int) -> None:
         file = self.folder / PROGRESS
         temporary = file.with_suffix(".new")
+        told = {"of": epochs, "seconds": round(self.seconds, 1), "commits": self.commits, "curve": self.curve}
         with open(temporary, "w", encoding="utf-8") as stream:
-            json.dump({"of": epochs, "seconds": round(self.seconds, 1), "curve": self.curve}, stream)
+            json.dump(told, stream)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)

@@ -40,9 +40,9 @@ def _to_positions(attention: LightMultiHeadAttention, positions: torch.Tensor) -
 def attend(attention: LightMultiHeadAttention, hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """What RecBole's ``LightMultiHeadAttention.forward`` computes.
 
-    Keys, queries and values of items are not needed one by one: an interest is a weighted mean of items, so the mean
-    is projected instead (Fan et al., "Lighter and better: low-rank decomposed self-attention networks for next-item
-    recommendation", SIGIR 2021, section 3.2).
+    Keys and values of interests, and queries, do not need the projection of every item: an interest is a weighted mean
+    of items, so the mean is projected instead (Fan et al., "Lighter and better: low-rank decomposed self-attention
+    networks for next-item recommendation", SIGIR 2021, section 3.2).
 
     Parameters
     ----------

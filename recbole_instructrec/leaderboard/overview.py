@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from recbole_instructrec.leaderboard.markdown import markdown, metric_name, number, with_interval, with_sd
 from recbole_instructrec.leaderboard.page import minutes
 from recbole_instructrec.leaderboard.plan import FIRST
+from recbole_instructrec.report import bare
 
 if TYPE_CHECKING:
     from recbole_instructrec.leaderboard.table import Row, Table
@@ -35,7 +36,7 @@ _SECOND = "recall@10"
 
 def own_row(table: Table) -> Row | None:
     """InstructRec's row that is told nothing."""
-    return next((row for row in table.rows if row.main and row.row == "none"), None)
+    return next((row for row in table.rows if row.main and bare(row.row) == "none"), None)
 
 
 def overview(tables: Sequence[Table], head: Sequence[str]) -> str:

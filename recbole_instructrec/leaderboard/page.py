@@ -21,8 +21,8 @@ from recbole_instructrec.leaderboard.markdown import (
 )
 from recbole_instructrec.leaderboard.matching import beside_defaults
 from recbole_instructrec.leaderboard.plan import FIRST, Plan
-from recbole_instructrec.leaderboard.runs import hash_of
-from recbole_instructrec.leaderboard.statistics import interval_of, over_seeds
+from recbole_instructrec.leaderboard.runs import commit_of, hash_of
+from recbole_instructrec.leaderboard.statistics import comparable, interval_of, over_seeds
 from recbole_instructrec.leaderboard.store import DONE
 from recbole_instructrec.leaderboard.table import Row, Table, epoch_seconds
 from recbole_instructrec.report import bare
@@ -180,11 +180,13 @@ def _unseen(table: Table) -> list[str]:
         return []
     shown = {row.line.entry.name for row, _ in kept}
     missing = list(dict.fromkeys(row.line.entry.name for row in table.rows if row.line.entry.name not in shown))
+    asked = next(row.records for row, _ in kept if row.main and bare(row.row) == "none")
     kept.sort(key=lambda pair: -pair[1][FIRST].mean())
     lines = []
     for row, found in kept:
         cells = [with_sd(over_seeds(found[metric].mean(1))) for metric in SHOWN]
-        gap = None if row.ours else interval_of(own, found[FIRST].mean(0))
+        paired = not row.ours and comparable(asked, row.records)
+        gap = interval_of(own, found[FIRST].mean(0)) if paired else None
         less = "" if gap is None else with_interval(gap)
         lines.append([row.name, *cells, f"{len(found[FIRST])} of {len(row.line.entry.seeds)}", less])
     head = [
@@ -197,9 +199,7 @@ def _unseen(table: Table) -> list[str]:
         "## Seen items left out",
         "The same runs with everything that a user took before the target left out of every list: not RecBole's "
         "protocol for sequential models, but what many others report."
-        + (
-            f" Not here, as their runs were made before these ranks were kept: {', '.join(missing)}." if missing else ""
-        ),
+        + (f" Not here, as not all of their runs have kept these ranks: {', '.join(missing)}." if missing else ""),
         markdown(head, lines),
     ]
 
@@ -276,19 +276,21 @@ def _trials(table: Table) -> list[str]:
 
 def _options(table: Table) -> list[str]:
     """What each line was run with beside its defaults and the protocol."""
+    records = {line.entry.name: line.figures(table.records) for line in table.lines}
+    own = {name: beside_defaults(found[0]) for name, found in records.items() if found}
+    pairs = [{(option, str(value)) for option, value in told.items()} for told in own.values()]
+    of_all = set.intersection(*pairs) if len(pairs) > 1 else set()
     lines = []
-    for line in table.lines:
-        records = line.figures(table.records)
-        own = beside_defaults(records[0]) if records else {}
-        told = ", ".join(f"{name} {value}" for name, value in sorted(own.items()))
-        if told:
-            lines.append([line.entry.name, told])
+    for name, told in own.items():
+        shown = [f"{option} {value}" for option, value in sorted(told.items()) if (option, str(value)) not in of_all]
+        if shown:
+            lines.append([name, ", ".join(shown)])
     if not lines:
         return []
     return [
         "## Options",
-        "Of each line's best trial, where they are not the model's defaults (RecBole's; of InstructRec, those of "
-        "`properties/InstructRec.yaml`).",
+        "Of each line's best trial, where they are not the same for all lines, nor the model's defaults (RecBole's; of "
+        "InstructRec, those of `properties/InstructRec.yaml`).",
         markdown(["model", "options"], lines),
     ]
 
@@ -321,7 +323,7 @@ def _environment(table: Table) -> list[str]:
         versions = record["versions"]
         where = record["accelerator"] or record["processor"]
         libraries = ", ".join(f"{name} {versions[name]}" for name in ("recbole", "torch", "numpy", "pandas", "scipy"))
-        commit = f"{record['commit']}{' and changes' if record['dirty'] else ''}"
+        commit = ", then ".join(record.get("commits") or [commit_of(record)])
         key = (where, f"{record['threads']} thread", f"Python {record['python']}, {libraries}", commit)
         kinds.setdefault(key, []).append(names[id])
     lines = [[*key, _counted(of)] for key, of in sorted(kinds.items())]

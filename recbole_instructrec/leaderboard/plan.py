@@ -226,6 +226,10 @@ class _Reader:
         names = [str(one).lower() for one in (metrics if isinstance(metrics, list) else [metrics])]
         if name not in names or int(k) not in (topk if isinstance(topk, list) else [topk]):
             self.wrong.append(f"the plan: lines are ordered by {FIRST.upper()}, so metrics and topk must hold it")
+        if str(options["valid_metric"]).lower() != FIRST or options.get("valid_metric_bigger", True) is not True:
+            self.wrong.append(f"the plan: epochs and trials are chosen by the highest {FIRST.upper()} on validation")
+        if options["eval_args"] != MEASURED["eval_args"]:
+            self.wrong.append("the plan: eval_args are RecBole's protocol for sequential models; leave them out")
         if options.get("eval_step", 1) != 1:
             self.wrong.append("the plan: eval_step must be 1, as every epoch's seconds and score are kept")
         for unknown in sorted(set(names) - KNOWN):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import zipfile
@@ -11,15 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.trainer import Trainer
 
 from recbole_instructrec import checkpoint
 
-_BEST, _OWN_STATE, _STATE = "best.pth", "best.pth.resume", "state.pt"
+_BEST, _OWN_STATE, _STATE, _NEW = "best.pth", "best.pth.resume", "state.pt", "best.pth.new"
 
 
 def forget(folder: Path) -> None:
     """Remove what was kept of a run whose result is stored."""
-    for name in (_BEST, _OWN_STATE, _STATE):
+    for name in (_BEST, _OWN_STATE, _STATE, _NEW):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -50,7 +52,17 @@ class Resumable:
         self._best = folder / _BEST
         self._state = folder / (_OWN_STATE if self._own else _STATE)
         trainer.saved_model_file = str(self._best)
+        if not self._own and type(trainer)._save_checkpoint is Trainer._save_checkpoint:
+            trainer._save_checkpoint = self._save_best
         self.ended = False  # whether training came to its end before; what is left is to measure
+
+    def _save_best(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        """RecBole's, but so that the file is either the old one or the whole new one."""
+        new = self._best.with_name(_NEW)
+        Trainer._save_checkpoint(self._trainer, epoch, verbose, **{**kwargs, "saved_model_file": str(new)})
+        with open(new, "r+b") as stream:
+            os.fsync(stream.fileno())
+        os.replace(new, self._best)
 
     def go_on(self, known: int) -> int:
         """Put the trainer where a stopped run left it, or at the beginning where what it left cannot be read.

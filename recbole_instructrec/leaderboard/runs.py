@@ -77,6 +77,11 @@ def name_of(run: Mapping[str, Any]) -> str:
     return f"{run['entry']} seed {run['seed']} [{run['id'][:8]}]"
 
 
+def commit_of(record: Mapping[str, Any]) -> str:
+    """Of the code that a result was made with, as far as it was committed."""
+    return f"{record['commit']}{' and changes' if record['dirty'] else ''}"
+
+
 def model_class(name: str) -> Any:
     """The class of a model.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -64,17 +65,18 @@ class LocalExecutor:
         folder = work_folder(self._conditions.work, run)
         folder.mkdir(parents=True, exist_ok=True)
         told = {"run": run.plain(), "conditions": self._conditions.plain(), "store": str(self._store.folder)}
-        file = folder / "run.json"
-        file.write_text(json.dumps(told), encoding="utf-8")
         with open(folder / "log.txt", "ab") as log:
-            return _Process(
-                subprocess.Popen(
-                    [sys.executable, "-m", "recbole_instructrec.leaderboard.worker", str(file)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
+            process = subprocess.Popen(
+                [sys.executable, "-m", "recbole_instructrec.leaderboard.worker"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # its log tells why it ended before it read
+            process.stdin.write(json.dumps(told).encode())
+            process.stdin.close()
+        return _Process(process)
 
 
 @dataclass

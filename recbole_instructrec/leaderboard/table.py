@@ -37,7 +37,7 @@ _LEVEL = 0.05
 
 
 def epoch_seconds(record: Mapping[str, Any]) -> list[float]:
-    """How long each epoch trained: processor seconds, which no other work lengthens; on an accelerator the clock's."""
+    """How long each epoch trained: processor seconds, less lengthened by other work; on an accelerator the clock's."""
     clock = "train_seconds" if record["accelerator"] else "train_cpu_seconds"
     return [epoch[clock] for epoch in record["curve"]]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole_instructrec.leaderboard.matching import same_run
 from recbole_instructrec.leaderboard.ranks import per_user, unpacked
-from recbole_instructrec.leaderboard.runs import decisive, hash_of, identity, name_of
+from recbole_instructrec.leaderboard.runs import commit_of, decisive, hash_of, identity, name_of
 from recbole_instructrec.leaderboard.store import DONE, Store
 
 #: Metrics are stored with eight digits; RecBole computes some in float32.
@@ -158,7 +158,8 @@ def compare(store: Store, other: Store) -> int:
             (row, metric), gap = max(gaps.items(), key=lambda pair: (pair[1] != pair[1], pair[1]))
             if not gap <= _TOLERANCE:
                 different += 1
-                print(f"{name_of(record)}: row {row}, {metric} differs by {gap:.6f}")
+                made = ", ".join(dict.fromkeys(commit_of(one) for one in (record, known)))
+                print(f"{name_of(record)}: row {row}, {metric} differs by {gap:.6f} (made by {made})")
     if not n:
         print(f"{store.folder} and {other.folder} have no run in common.")
         return 1

@@ -1,10 +1,9 @@
-"""A process that executes one run and stores its result: ``python -m recbole_instructrec.leaderboard.worker FILE``."""
+"""A process that executes one run and stores its result: ``python -m recbole_instructrec.leaderboard.worker``."""
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 from recbole_instructrec.leaderboard.execute import Conditions, Paused, clear, execute
 from recbole_instructrec.leaderboard.runs import Run
@@ -15,7 +14,7 @@ ENDED, FAILED_RUN, PAUSED, TAKEN, NOT_STORED = 0, 3, 4, 5, 6
 
 
 def main() -> int:
-    """Execute what the file describes.
+    """Execute what standard input describes.
 
     Returns
     -------
@@ -23,7 +22,7 @@ def main() -> int:
         One of :data:`ENDED`, :data:`FAILED_RUN`, :data:`PAUSED`, :data:`TAKEN` (another process is at it) and
         :data:`NOT_STORED` (the result could not be written; what was trained is kept).
     """
-    told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    told = json.load(sys.stdin)
     run, conditions, store = Run.of(told["run"]), Conditions.of(told["conditions"]), Store(told["store"])
     try:
         with store.claim(run.id):

@@ -88,6 +88,12 @@ def test_results_of_before_and_of_now_are_compared(films: Path, tmp_path: Path, 
     for store, one in zip(stores, (before, now), strict=True):
         store.append(one)
     assert compare(*stores) == 0 and "1 runs stand in both" in capsys.readouterr().out
+    other = deepcopy(now) | {"commit": "abc", "dirty": True}
+    other["rows"]["none"]["ndcg@10"] = 0.2
+    stores.append(Store(tmp_path / "other"))
+    stores[-1].append(other)
+    assert compare(stores[-1], stores[1]) == 1
+    assert f"differs by 0.100000 (made by abc and changes, {now['commit']})" in capsys.readouterr().out
 
 
 def test_options_beside_the_defaults(films: Path, tmp_path: Path):

@@ -113,6 +113,9 @@ def test_lines_tables_and_commits_are_told_apart(plan: Plan, records: list[dict[
     assert "@software{recbole_instructrec_films," in text, "two tables can be cited together"
     made = [line.split(" | ")[-2:] for line in text.split("## Environment")[1].splitlines() if " | " in line]
     assert made[-2] == ["abc", "Pop |"]
+    assert "| aa, then bb | It's, " in page(table_of(plan, [{**r, "commits": ["aa", "bb"]} for r in records])).replace(
+        "InstructRec, It's", "It's, InstructRec"
+    ).replace("Pop, ", "")
     assert made[-1][0] == "def" and set(made[-1][1].removesuffix(" |").split(", ")) == {"InstructRec", "It's"}
 
 
@@ -181,7 +184,7 @@ def test_nothing_begins_when_time_is_up(films: Path, plan: Plan, tmp_path: Path,
     store, conditions = Store(tmp_path / "results"), Conditions(tmp_path / "work", str(films), until=time.time() - 1)
     scheduler = Scheduler(Agenda(plan, str(films)), store, LocalExecutor(store, conditions), conditions, 2)
     assert scheduler.run() == 2
-    assert "3 runs are left" in capsys.readouterr().out and not list(tmp_path.glob("work/*/run.json"))
+    assert "3 runs are left" in capsys.readouterr().out and not list(tmp_path.glob("work/*/*"))
 
 
 @pytest.mark.parametrize("option", ["store", "work"])

@@ -16,8 +16,10 @@ import pytest
 import torch
 from filelock import FileLock
 from recbole.data import create_dataset, data_preparation
+from recbole.trainer import Trainer
 from recbole.utils import get_model
 
+from recbole_instructrec.environment import environment
 from recbole_instructrec.leaderboard.agenda import Agenda
 from recbole_instructrec.leaderboard.execute import Conditions, Paused, clear, execute
 from recbole_instructrec.leaderboard.overview import BEGIN, END
@@ -198,7 +200,7 @@ def test_a_plan_to_its_pages(tmp_path: Path, films: Path, capsys: pytest.Capture
     of_gru = [record["id"] for record in records if record["model"] == "GRU4Rec"]
     partly = [{**r, "unseen": {}} if r["id"] == of_gru[-1] else r for r in records]
     text = page(Table(read, RecordedAgenda(read, partly), partly)).split("## Seen items left out")[1].split("##")[0]
-    assert "Not here, as their runs were made before these ranks were kept: GRU4Rec." in text
+    assert "Not here, as not all of their runs have kept these ranks: GRU4Rec." in text
     assert "| GRU4Rec |" not in text and "| Pop |" in text
 
 
@@ -328,6 +330,38 @@ def test_a_run_begins_anew_where_what_was_kept_is_damaged(
         assert all(found[key] == straight[key] for key in ("rows", "ranks", "valid", "epochs")), (name, content)
         assert mistakes(found) == []
         assert "The run begins anew" in capsys.readouterr().err, (name, content)
+
+
+def test_a_run_that_dies_while_it_writes_its_best_epoch_goes_on_from_the_one_before(
+    tmp_path: Path, films: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    shared = {**PLAN["options"], "epochs": 8, "learning_rate": 0.01}
+    run = agenda_of(tmp_path, films, {**PLAN, "options": shared}, ("GRU4Rec",)).lines[0].trials[0]
+    straight = execute(run, Conditions(tmp_path / "straight", str(films)))
+    assert straight["status"] == "done" and "commits" not in straight
+    assert max(straight["curve"], key=lambda epoch: epoch["score"])["epoch"] > 0, (
+        "more than one epoch is the best so far"
+    )
+    where, save = environment(), Trainer._save_checkpoint
+
+    def dies(self: Trainer, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        if epoch > 0:
+            Path(kwargs["saved_model_file"]).write_bytes(b"PK")
+            raise KeyboardInterrupt
+        save(self, epoch, verbose, **kwargs)
+
+    monkeypatch.setattr(Trainer, "_save_checkpoint", dies)
+    for commit in ("abc", "def"):
+        told = {**where, "commit": commit, "dirty": False}
+        monkeypatch.setattr("recbole_instructrec.leaderboard.execute.environment", lambda told=told: told)
+        if commit == "abc":
+            with pytest.raises(KeyboardInterrupt):
+                execute(run, Conditions(tmp_path / "work", str(films)))
+            monkeypatch.setattr(Trainer, "_save_checkpoint", save)
+    resumed = execute(run, Conditions(tmp_path / "work", str(films)))
+    assert "begins anew" not in capsys.readouterr().err and mistakes(resumed) == []
+    assert all(resumed[key] == straight[key] for key in ("rows", "ranks", "valid", "epochs"))
+    assert resumed["commit"] == "def" and resumed["commits"] == ["abc", "def"]
 
 
 def _killed(*_: Any) -> None:

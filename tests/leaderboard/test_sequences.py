@@ -1,13 +1,16 @@
 """What the leaderboard leaves out of RecBole's models changes no loss, no gradient and no score."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from recbole.model.layers import LightMultiHeadAttention
 from recbole.utils import get_model
 
 from recbole_instructrec.leaderboard.layers import use_fast_layers
+from recbole_instructrec.leaderboard.light_attention import attend, attend_at
 from recbole_instructrec.leaderboard.sequences import LastItemEncoder, leave_out_padding
 from tests.support import SMALL, build_all, build_data, make_config
 
@@ -86,6 +89,48 @@ def test_what_no_score_depends_on_is_not_computed(films: Path, monkeypatch: pyte
     batch = next(iter(train))
     model.calculate_loss(batch)
     assert counted == [int((batch[model.MASK_INDEX] > 0).sum())] and counted[0] < batch[model.MASK_INDEX].numel()
+
+
+class Masked(torch.nn.Module):
+    """A dropout whose mask is given."""
+
+    def __init__(self, mask: torch.Tensor) -> None:
+        super().__init__()
+        self.mask = mask
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.mask
+
+
+@pytest.mark.parametrize(("heads", "interests", "size", "length"), [(2, 5, 16, 12), (1, 1, 4, 1), (3, 7, 12, 5)])
+def test_projected_interests_are_those_of_projected_items(heads: int, interests: int, size: int, length: int):
+    torch.manual_seed(5)
+    layer = LightMultiHeadAttention(heads, interests, size, length, 0.5, 0.5, 1e-12).double()
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    index, rows = torch.randint(length, (6,)), torch.arange(6)
+    hidden = torch.randn(6, length, size, dtype=torch.float64, requires_grad=True)
+    positions = torch.randn(length, size, dtype=torch.float64, requires_grad=True)
+    kept, out = (torch.randint(2, shape) * 2.0 for shape in ((6, length, heads, interests), (6, length, size)))
+    asked = [hidden, positions, *(p for name, p in layer.named_parameters() if name != "query.bias")]  # of no effect
+
+    def computed(work: Callable[[], torch.Tensor], of_weights: torch.Tensor, of_output: torch.Tensor) -> list:
+        layer.attn_dropout, layer.out_dropout = Masked(of_weights), Masked(of_output)
+        found = work()
+        return [found, *torch.autograd.grad((found**3).sum(), asked)]
+
+    for at in (False, True):
+        stock = computed(
+            lambda at=at: layer(hidden, positions)[rows, index] if at else layer(hidden, positions),
+            kept.permute(0, 2, 1, 3),
+            out,
+        )
+        if at:
+            ours = computed(lambda: attend_at(layer, hidden, positions, index), kept[rows, index], out[rows, index])
+        else:
+            ours = computed(lambda: attend(layer, hidden, positions), kept, out)
+        assert stock[0].std() > 0.1
+        torch.testing.assert_close(ours, stock, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["SASRec", "BERT4Rec", "LightSANs"])
