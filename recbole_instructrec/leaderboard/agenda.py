@@ -100,7 +100,7 @@ class Agenda:
         if unknown:
             raise PlanError(f"--models: the plan {plan.name} has no line {', '.join(sorted(unknown))}.")
         self.lines, wrong = [], []
-        missing = _missing_data(plan, data_path)
+        missing = missing_data(plan.dataset, data_path)
         if missing:
             wrong.append(missing)
         for entry in plan.entries:
@@ -179,10 +179,10 @@ def _seconds_to_end(told: Mapping[str, Any], epochs: float) -> float:
     return seconds
 
 
-def _missing_data(plan: Plan, data_path: str | None) -> str:
-    """What is to be said where the data set is not there."""
+def missing_data(dataset: str, data_path: str | None) -> str:
+    """What is to be said where a data set is not there; nothing where it is."""
     try:
-        data_files(config_of("Pop", plan.dataset, {}, 0, data_path))
+        data_files(config_of("Pop", dataset, {}, 0, data_path))
     except PlanError as error:
         return str(error)
     return ""

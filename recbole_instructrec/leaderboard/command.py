@@ -72,7 +72,7 @@ def work(args: argparse.Namespace) -> int:
             print(f"written: {file}")
         return 0
 
-    from recbole_instructrec.leaderboard.agenda import Agenda
+    from recbole_instructrec.leaderboard.agenda import Agenda, missing_data
     from recbole_instructrec.leaderboard.execute import Conditions
     from recbole_instructrec.leaderboard.plan import Plan
     from recbole_instructrec.leaderboard.schedule import (
@@ -83,12 +83,12 @@ def work(args: argparse.Namespace) -> int:
         folder_of_work,
     )
 
-    plan = Plan.read(args.plan)
+    data_path = os.path.abspath(args.data_path) if args.data_path else None
+    plan = Plan.read(args.plan, lambda dataset: missing_data(dataset, data_path))
     if args.seeds is not None:
         if args.seeds < 1:
             raise ValueError("--seeds must be at least 1.")
         plan = plan.with_seeds(args.seeds)
-    data_path = os.path.abspath(args.data_path) if args.data_path else None
     records = store.read(plan.dataset)[0]
     agenda = Agenda(plan, data_path, [name for name in args.models.split(",") if name], records)
     _report_damage(store, plan.dataset)

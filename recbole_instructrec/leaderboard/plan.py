@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -123,13 +123,16 @@ class Plan:
     path: str = ""
 
     @staticmethod
-    def read(file: Path) -> Plan:
+    def read(file: Path, missing: Callable[[str], str] = lambda dataset: "") -> Plan:
         """Read a plan.
 
         Parameters
         ----------
         file : path
             YAML; docs/leaderboard.md says what stands in it.
+        missing : callable
+            What is to be said of a data set that is not there, nothing where it is; by default it is not looked for,
+            as a report needs none.
 
         Returns
         -------
@@ -148,7 +151,7 @@ class Plan:
             raise PlanError(f"{file} is not YAML: {error}") from None
         if not isinstance(content, dict):
             raise PlanError(f"{file} holds no settings; it needs the keys {', '.join(sorted(_PLAN_KEYS))}.")
-        return _Reader(content).plan(file)
+        return _Reader(content).plan(file, missing)
 
     def with_seeds(self, n: int) -> Plan:
         """The same with the first n seeds of each line at most."""
@@ -179,7 +182,7 @@ class _Reader:
         self.content = content
         self.wrong: list[str] = []
 
-    def plan(self, file: Path) -> Plan:
+    def plan(self, file: Path, missing: Callable[[str], str]) -> Plan:
         content = self.content
         self._keys(content, _PLAN_KEYS, "the plan")
         dataset, n_trials = content.get("dataset"), content.get("trials", 1)
@@ -203,6 +206,7 @@ class _Reader:
         reported = [self._reported(one) for one in told]
         self.wrong += unknown_names(entries) + _refused_values(entries) + _equal_lines(entries)
         if self.wrong:
+            self.wrong += [said for said in [missing(dataset) if isinstance(dataset, str) else ""] if said]
             raise PlanError(f"{file} cannot be run:\n" + "\n".join(f"  - {mistake}" for mistake in self.wrong))
         return Plan(
             file.stem,

@@ -16,6 +16,7 @@ from recbole_instructrec.cli import main
 from recbole_instructrec.leaderboard.agenda import Agenda
 from recbole_instructrec.leaderboard.execute import Conditions, execute
 from recbole_instructrec.leaderboard.markdown import markdown
+from recbole_instructrec.leaderboard.overview import PAGES, overview
 from recbole_instructrec.leaderboard.page import _own_seconds, page
 from recbole_instructrec.leaderboard.plan import Plan
 from recbole_instructrec.leaderboard.report import front_page
@@ -117,6 +118,16 @@ def test_lines_tables_and_commits_are_told_apart(plan: Plan, records: list[dict[
         "InstructRec, It's", "It's, InstructRec"
     ).replace("Pop, ", "")
     assert made[-1][0] == "def" and set(made[-1][1].removesuffix(" |").split(", ")) == {"InstructRec", "It's"}
+
+
+def test_a_table_stands_in_the_overview_also_when_its_model_is_told_the_context(
+    plan: Plan, records: list[dict[str, Any]]
+):
+    told = [{**r, "rows": {f"{row}+context": found for row, found in r["rows"].items()}} for r in records]
+    told = [{**r, "ranks": {f"{row}+context": ranks for row, ranks in r["ranks"].items()}} for r in told]
+    ours = [new if new["model"] == "InstructRec" else old for new, old in zip(told, records, strict=True)]
+    text = overview([table_of(plan, ours)], PAGES["README.md"])
+    assert f"[{plan.title}](leaderboard/films.md)" in text and "2 of 2" in text
 
 
 def test_what_trains_nothing_has_no_minutes(plan: Plan, records: list[dict[str, Any]]):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from recbole_instructrec.cli import main
 from recbole_instructrec.leaderboard.agenda import Agenda, options_of_trials
 from recbole_instructrec.leaderboard.plan import Plan, PlanError
 
@@ -196,6 +197,18 @@ def test_unknown_data_set_is_refused_before_anything_runs(films: Path, tmp_path:
     said = str(error.value)
     assert said.count("flims.inter") == 1, "once, not for every line"
     assert "SASRec: train_neg_sample_args" in said, "beside what else is wrong"
+
+
+def test_a_missing_data_set_is_named_beside_the_mistakes_of_the_file(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for dataset, said in (("flims", True), ("films", False)):
+        file = write_plan(tmp_path, changed(dataset=dataset, colour="red", models={"SASRek": {"untuned": "a test"}}))
+        monkeypatch.setattr("sys.argv", ["instructrec", "leaderboard", "run", str(file), f"--data_path={films}"])
+        assert main() == 1
+        told = capsys.readouterr().err
+        assert "unknown key 'colour'" in told and "did you mean SASRec?" in told
+        assert told.count("flims.inter") == said
 
 
 def test_trials_that_mean_the_same_are_no_two(films: Path, tmp_path: Path):
