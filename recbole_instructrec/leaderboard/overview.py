@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from recbole_instructrec.leaderboard.markdown import markdown, metric_name, number, with_interval, with_sd
 from recbole_instructrec.leaderboard.page import minutes
 from recbole_instructrec.leaderboard.plan import FIRST
-from recbole_instructrec.report import bare
 
 if TYPE_CHECKING:
     from recbole_instructrec.leaderboard.table import Row, Table
@@ -34,11 +33,6 @@ BEGIN, END = "<!-- made by `instructrec leaderboard report` -->", "<!-- end -->"
 _SECOND = "recall@10"
 
 
-def own_row(table: Table) -> Row | None:
-    """InstructRec's row that is told nothing."""
-    return next((row for row in table.rows if row.main and bare(row.row) == "none"), None)
-
-
 def overview(tables: Sequence[Table], head: Sequence[str]) -> str:
     """The overview as Markdown.
 
@@ -55,7 +49,7 @@ def overview(tables: Sequence[Table], head: Sequence[str]) -> str:
     """
     lines = []
     for table in tables:
-        own = own_row(table)
+        own = table.own_row
         if own is None:
             continue
         title = f"[{table.plan.title}](leaderboard/{table.plan.name}.md)"

@@ -25,7 +25,6 @@ from recbole_instructrec.leaderboard.runs import commit_of, hash_of
 from recbole_instructrec.leaderboard.statistics import comparable, interval_of, over_seeds
 from recbole_instructrec.leaderboard.store import DONE
 from recbole_instructrec.leaderboard.table import Row, Table, epoch_seconds
-from recbole_instructrec.report import bare
 
 #: Metrics of the front page.
 SHOWN = ("recall@10", FIRST, "mrr@10")
@@ -40,8 +39,8 @@ TERMS = (
     "docs/experiments.md tells; other models have RecBole's defaults and the trials of their line. A **bold figure** "
     "is a win of InstructRec, the line that is tested against all others: every other model of the plan has been "
     "calculated with all its seeds, the paired 95 % interval over users lies above 0 against each, and every corrected "
-    "p is below .05. *Minutes*: of training epochs; - where there are none, as what "
-    "ItemKNN and EASE calculate comes before them (docs/leaderboard.md)."
+    "p is below .05. *Minutes*: of training epochs; - where there are none, as what ItemKNN and EASE calculate comes "
+    "before them (docs/leaderboard.md)."
 )
 
 _CITATION = """@software{recbole_instructrec_KEY,
@@ -105,9 +104,9 @@ def page(table: Table) -> str:
         "training (on an accelerator, seconds of the clock); other work on the machine lengthens them by up to a "
         "quarter. No figure of the last column is below one epoch, which may be more than what it took: what is "
         "counted before the first epoch (the line *neighbours alone*) can have passed the score by then. Evaluation "
-        "is not in them, nor what is done before the first epoch: reading the data, encoding texts "
-        "once for a data set, counting what was taken together, which is all that the lines with a - do. What that "
-        "takes: `python -m benchmarks.preparation`; docs/leaderboard.md."
+        "is not in them, nor what is done before the first epoch: reading the data, encoding texts once for a data "
+        "set, counting what was taken together, which is all that the lines with a - do. What that takes: "
+        "`python -m benchmarks.preparation`; docs/leaderboard.md."
     )
     parts += [f"![learning curves]({plan.name}-curves.png)"]
     parts += _trials(table) + _options(table) + _commands(table) + _environment(table)
@@ -169,23 +168,21 @@ def _differences(table: Table) -> list[str]:
 
 def _unseen(table: Table) -> list[str]:
     """The lines with seen items left out of every list, as far as runs have kept those ranks."""
-    kept = []
+    kept, main = [], table.own_row
     for row in table.rows:
         of_users = {metric: users for metric in SHOWN if (users := row.unseen(metric)) is not None}
         if of_users:
             kept.append((row, of_users))
-    named = (found for row, found in kept if row.main and bare(row.row) == "none")
-    own = next((found[FIRST].mean(0) for found in named), None)
-    if own is None:
+    own = next((found[FIRST].mean(0) for row, found in kept if row is main), None)
+    if main is None or own is None:
         return []
     shown = {row.line.entry.name for row, _ in kept}
     missing = list(dict.fromkeys(row.line.entry.name for row in table.rows if row.line.entry.name not in shown))
-    asked = next(row.records for row, _ in kept if row.main and bare(row.row) == "none")
     kept.sort(key=lambda pair: -pair[1][FIRST].mean())
     lines = []
     for row, found in kept:
         cells = [with_sd(over_seeds(found[metric].mean(1))) for metric in SHOWN]
-        paired = not row.ours and comparable(asked, row.records)
+        paired = not row.ours and comparable(main.records, row.records)
         gap = interval_of(own, found[FIRST].mean(0)) if paired else None
         less = "" if gap is None else with_interval(gap)
         lines.append([row.name, *cells, f"{len(found[FIRST])} of {len(row.line.entry.seeds)}", less])

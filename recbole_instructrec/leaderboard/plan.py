@@ -206,7 +206,8 @@ class _Reader:
         reported = [self._reported(one) for one in told]
         self.wrong += unknown_names(entries) + _refused_values(entries) + _equal_lines(entries)
         if self.wrong:
-            self.wrong += [said for said in [missing(dataset) if isinstance(dataset, str) else ""] if said]
+            if isinstance(dataset, str) and (said := missing(dataset)):
+                self.wrong.append(said)
             raise PlanError(f"{file} cannot be run:\n" + "\n".join(f"  - {mistake}" for mistake in self.wrong))
         return Plan(
             file.stem,

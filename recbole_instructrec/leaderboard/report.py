@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_instructrec.leaderboard.markdown import metric_name, number
-from recbole_instructrec.leaderboard.overview import own_row, write_overviews
+from recbole_instructrec.leaderboard.overview import write_overviews
 from recbole_instructrec.leaderboard.page import TERMS, page, plain
 from recbole_instructrec.leaderboard.plan import Plan, PlanError
 from recbole_instructrec.leaderboard.store import Store
@@ -63,7 +63,7 @@ def write(plans: Sequence[Path], store: Store, output: Path, front: bool = True)
             files += draw(table, folder)
     if not front:
         return files
-    shown = [table for table in tables if own_row(table) is not None]
+    shown = [table for table in tables if table.own_row is not None]
     if shown:
         from recbole_instructrec.leaderboard.pictures import draw_overview
 

@@ -145,6 +145,11 @@ class Table:
         return [row for row in self.rows if not row.ours]
 
     @property
+    def own_row(self) -> Row | None:
+        """InstructRec's row that is told nothing about what is wanted; None while it has no figure."""
+        return next((row for row in self.rows if row.main and bare(row.row) == "none"), None)
+
+    @property
     def best_reported(self) -> Mapping[str, Any] | None:
         """What others report of the best model, None where nobody reports NDCG@10."""
         told = [told for told in self.plan.reported if FIRST in told["metrics"]]
@@ -153,18 +158,22 @@ class Table:
     @property
     def others(self) -> tuple[int, int]:
         """Lines of other models that have figures of all their seeds, and how many lines the plan has."""
-        named = [line for line in self.lines if line.entry.model != OURS]
-        return sum(len(line.figures(self.records)) == len(line.entry.seeds) for line in named), len(named)
+        named = [(entry, done) for entry, done in self._seeds_done if entry.model != OURS]
+        return sum(done == len(entry.seeds) for entry, done in named), len(named)
 
     @property
     def unfinished(self) -> list[str]:
         """Names of lines that seeds are missing of, and how many are there."""
-        found = [(line.entry, len(line.figures(self.records))) for line in self.lines]
         return [
             f"{entry.name} ({done} of {len(entry.seeds)} seeds)" if done else entry.name
-            for entry, done in found
+            for entry, done in self._seeds_done
             if done < len(entry.seeds)
         ]
+
+    @property
+    def _seeds_done(self) -> list[tuple[Entry, int]]:
+        """Every line with the number of its seeds that there are figures of."""
+        return [(line.entry, len(line.figures(self.records))) for line in self.lines]
 
     def _differences(self) -> dict[tuple[str, str], dict[str, tuple[Difference, float]]]:
         """Of every row of the line that stands for InstructRec against every other model, of its lines without some
